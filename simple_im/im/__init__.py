@@ -1,0 +1,1 @@
+"""The IM door: connections, sessions, and who gets what."""

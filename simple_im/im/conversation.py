@@ -1,0 +1,324 @@
+"""What one connection says and is answered, frame by frame, in order; no transport in it.
+
+Frames are taken one after the other: while one waits for the database, the next ones wait too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from simple_im.im.device import Device
+from simple_im.im.device import Inbox as DeviceInbox
+from simple_im.im.gate import Gate
+from simple_im.im.outbox import Outbox, Turn
+from simple_im.im.router import Router
+from simple_im.im.sessions import Presence, Sessions
+from simple_im.limits import BAD_FRAMES, RECENT_ACKS
+from simple_im.status import (
+    ALREADY_LOGGED_IN,
+    BYE_ERROR,
+    BYE_REPLACED,
+    BYE_REVOKED,
+    LOGIN_REQUIRED,
+    STORAGE_UNAVAILABLE,
+    TOO_LARGE,
+    UNKNOWN_ERROR,
+    Refused,
+    StorageUnavailable,
+)
+from simple_im.store.device_state import DeviceState
+from simple_im.store.entries import Opened
+from simple_im.store.tokens import Session
+from simple_im.wire import frames
+from simple_im.wire.frames import Ack, Bad, Item, Message, Request
+from simple_im.wire.toml import quote
+
+log = Logger()
+
+
+class Inbox(DeviceInbox, Protocol):
+    """What a conversation needs of the inbox beside what its device does."""
+
+    def commit(self) -> None: ...
+
+    @property
+    def full(self) -> bool: ...
+
+    def drained(self) -> Deferred[None]: ...
+
+    async def told_expired(self, state: DeviceState) -> None: ...
+
+
+class Line(Protocol):
+    """The connection beneath."""
+
+    def logged_in(self) -> None:
+        """The login frame has come; its deadline is met."""
+
+    def changed(self) -> None:
+        """Whether the conversation is busy may have changed."""
+
+    def hang_up(self) -> None:
+        """Write what waits and close."""
+
+
+class Node:
+    """What the conversations of a node share."""
+
+    def __init__(
+        self, gate: Gate, router: Router, inbox: Inbox, sessions: Sessions, turn: Turn, clock: IReactorTime
+    ) -> None:
+        self.gate = gate
+        self.router = router
+        self.inbox = inbox
+        self.sessions = sessions
+        self.turn = turn
+        self.clock = clock
+
+
+class Conversation:
+    """Takes frames, answers them, and is the `Receipt` of the messages among them."""
+
+    device: Device
+
+    def __init__(self, node: Node, line: Line, outbox: Outbox) -> None:
+        self._node = node
+        self._line = line
+        self._outbox = outbox
+        self._session: Session | None = None
+        self._presence: Presence | None = None
+        self._quoted_device = b""
+        self._frames: deque[bytes] = deque()
+        self._items: deque[Item] = deque()
+        self._waiting = self._running = self._closed = self._transport_full = False
+        self._bad_frames = 0
+        self._recent_acks: deque[bytes] = deque(maxlen=RECENT_ACKS)
+
+    # Frames in order.
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something waits for the database; then nothing more should be read."""
+        return self._waiting
+
+    @property
+    def token_hash(self) -> bytes:
+        """The hash of the token that the connection signed in with."""
+        return self._session.token_hash if self._session else b""
+
+    def frames_received(self, received: list[bytes]) -> None:
+        """Take frames in the order in which they came."""
+        self._frames.extend(received)
+        self._go_on()
+
+    def overflowed(self, frame: bytes) -> None:
+        """A frame came that is too large; `frame` is its beginning."""
+        self._send(frames.answer(frames.loose_id(frame), TOO_LARGE))
+        self.bye(BYE_ERROR)
+
+    def _go_on(self) -> None:
+        self._running = True
+        while not self._waiting and not self._closed and (self._items or self._frames):
+            self._take_next()
+        self._running = False
+
+    def _take_next(self) -> None:
+        if self._node.inbox.full:
+            self._wait_for(self._node.inbox.drained())
+        elif self._items:
+            self._take_item(self._items.popleft())
+        elif self._session is None:
+            self._take_first_frame(self._frames[0])
+        else:
+            self._take_frame(self._frames.popleft())
+
+    def _take_frame(self, frame: bytes) -> None:
+        items = frames.read(frame, self._quoted_device, compact=self._outbox.compact)
+        is_bad = any(type(item) is Bad for item in items)
+        self._bad_frames = self._bad_frames + 1 if is_bad else 0
+        self._items.extend(items)
+        if self._bad_frames >= BAD_FRAMES:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        for item in self._items:
+            if type(item) is Bad:
+                self._refuse(item.id, item.reason)
+        self.bye(BYE_ERROR)
+
+    def _wait_for(self, waiting: Deferred[None] | None, id_: bytes | None = None) -> None:
+        """Take nothing more until it fires; what fails is answered with `id_`."""
+        if waiting is None:
+            return
+        self._waiting = True
+        waiting.addErrback(self._failed, id_)
+        waiting.addCallback(self._resume)
+
+    def _resume(self, _result: object) -> None:
+        self._waiting = False
+        if not self._running:
+            self._go_on()
+            self._node.turn.end()
+            self._node.inbox.commit()
+            self._line.changed()
+
+    def _failed(self, failure: Failure, id_: bytes | None) -> None:
+        if failure.check(StorageUnavailable):
+            reason = STORAGE_UNAVAILABLE
+        else:
+            log.failure("a frame failed", failure)
+            reason = UNKNOWN_ERROR
+        if id_ is not None:
+            self._refuse(id_, reason)
+
+    # Signing in.
+
+    def _take_first_frame(self, frame: bytes) -> None:
+        """The first frame must begin with a login; it is read again when it is known whose `d` its entries have."""
+        first = frames.read(frame, b"", compact=self._outbox.compact)[0]
+        if type(first) is Request and first.what == "login":
+            self._line.logged_in()
+            self._wait_for(Deferred.fromCoroutine(self._log_in(first)), first.id)
+        else:
+            self._turn_away(first.id, LOGIN_REQUIRED)
+
+    def _turn_away(self, id_: bytes | None, reason: str) -> None:
+        self._refuse(id_, reason)
+        self._closed = True
+        self._line.hang_up()
+
+    async def _log_in(self, request: Request) -> None:
+        try:
+            session, opened = await self._node.gate.admit(frames.credentials(request.user))
+        except (ValueError, Refused) as error:
+            reason = STORAGE_UNAVAILABLE if isinstance(error, StorageUnavailable) else str(error)
+            self._turn_away(request.id, reason)
+            return
+        if not self._closed:
+            self._replace(session)
+            self._begin(request, session, opened)
+            if opened.expired:
+                await self._node.inbox.told_expired(opened.state)
+
+    def _replace(self, session: Session) -> None:
+        """One connection a device: the one before goes."""
+        other = self._node.sessions.find(session.user, session.device)
+        if other is not None:
+            other.bye(BYE_REPLACED)
+
+    def _begin(self, request: Request, session: Session, opened: Opened) -> None:
+        node = self._node
+        self._session = session
+        self._quoted_device = quote(session.device)
+        self.device = Device(opened.state, node.inbox, self._outbox, node.turn, node.clock)
+        self._presence = node.sessions.add(self, opened.names)
+        more = {"expired": opened.expired} if opened.expired else {}
+        self._send(frames.answer(request.id, **more))
+        self._take_frame(self._frames.popleft())
+        self._items.popleft()
+        if self._transport_full:
+            self.device.pause()
+        self.device.catch_up()
+
+    # Items.
+
+    def _take_item(self, item: Item) -> None:
+        if type(item) is Message:
+            self._take_message(item)
+        elif type(item) is Ack:
+            self._take_ack(item)
+        elif type(item) is Request:
+            self._take_request(item)
+        elif type(item) is Bad:
+            self._refuse(item.id, item.reason)
+
+    def _take_message(self, message: Message) -> None:
+        assert self._presence is not None
+        self._wait_for(self._node.router.route(message, self.device, self._presence, self), message.id)
+
+    def _take_ack(self, ack: Ack) -> None:
+        if ack.id is None:
+            self.device.acknowledge_seq(ack.seq)
+        elif self._outbox.compact and ack.id in self._recent_acks:
+            self._recent_acks.remove(ack.id)
+        else:
+            self._wait_for(self.device.acknowledge_id(ack.id))
+
+    def _take_request(self, request: Request) -> None:
+        if request.what == "ping":
+            self._send(frames.answer(request.id))
+        elif request.what == "logout":
+            self._wait_for(Deferred.fromCoroutine(self._log_out(request)), request.id)
+        elif request.what == "login":
+            self._refuse(request.id, ALREADY_LOGGED_IN)
+        else:
+            self._refuse(request.id, "t must be login, ping or logout")
+
+    async def _log_out(self, request: Request) -> None:
+        assert self._session is not None
+        await self._node.gate.leave(self._session)
+        self._send(frames.answer(request.id))
+        self.bye(BYE_REVOKED)
+
+    # Answers.
+
+    def stored(self, ids: list[bytes]) -> None:
+        """The messages are on disk: acknowledge them."""
+        if self._closed:
+            return
+        if self._outbox.compact:
+            self._recent_acks.extend(ids)
+            for id_ in ids:
+                self._outbox.send(frames.acknowledgement(id_))
+        else:
+            self._outbox.send(b"".join([frames.acknowledgement(id_) for id_ in ids]))
+
+    def refused(self, ids: list[bytes], reason: str) -> None:
+        """The messages were not taken."""
+        for id_ in ids:
+            self._refuse(id_, reason)
+
+    def _refuse(self, id_: bytes | None, reason: str) -> None:
+        self._send(frames.answer(id_, reason))
+
+    def _send(self, entry: bytes) -> None:
+        if not self._closed:
+            self._outbox.send(entry)
+
+    # The transport.
+
+    def pause(self) -> None:
+        """The transport takes no more."""
+        self._transport_full = True
+        if self._session is not None:
+            self.device.pause()
+
+    def resume(self) -> None:
+        """The transport takes more."""
+        self._transport_full = False
+        if self._session is not None:
+            self.device.resume()
+
+    # The end.
+
+    def bye(self, reason: str) -> None:
+        """Say why and close; nothing that comes from now on is taken."""
+        if not self._closed:
+            self._send(frames.bye(reason))
+            self.closed()
+            self._line.hang_up()
+
+    def closed(self) -> None:
+        """The connection is gone, or about to be."""
+        self._closed = True
+        self._frames.clear()
+        self._items.clear()
+        if self._session is not None:
+            self.device.close()
+            self._node.sessions.remove(self)

@@ -1,0 +1,245 @@
+"""One device's connection as a reader of its user's inbox: what is in flight, and what comes next.
+
+A device in step gets entries as they are appended, from memory. Where its window is full or its transport takes
+no more, it falls out of step and nothing is kept for it: it reads on from the inbox when there is room again, until a
+page was the last. What one device costs is bounded by its window, whatever waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from simple_im.im.outbox import Outbox, Turn
+from simple_im.limits import WINDOW_BYTES, WINDOW_ENTRIES
+from simple_im.status import StorageUnavailable
+from simple_im.store.device_state import DeviceState
+from simple_im.store.entries import Entry, Page
+
+RETRY_READ = 1.0
+"""Seconds after which a page is asked for again when the database did not give it."""
+
+log = Logger()
+
+
+class Inbox(Protocol):
+    """What a device needs of the inbox; see `store.inbox.SQLiteInbox`."""
+
+    def touch(self, state: DeviceState) -> None: ...
+
+    def acknowledge_range(self, state: DeviceState, after: int, to: int) -> None: ...
+
+    async def read(self, state: DeviceState, after: int, limit: int, max_bytes: int) -> Page: ...
+
+    async def find(self, state: DeviceState, id_: bytes) -> int | None: ...
+
+    async def flush(self) -> None: ...
+
+
+class Device:
+    """Sends a device its entries, in order, within its window, and takes its acknowledgements."""
+
+    __slots__ = (
+        "_acked_ahead",
+        "_bytes",
+        "_clock",
+        "_closed",
+        "_in_flight",
+        "_in_step",
+        "_inbox",
+        "_left_out",
+        "_outbox",
+        "_paused",
+        "_position",
+        "_reading",
+        "_turn",
+        "state",
+    )
+
+    def __init__(self, state: DeviceState, inbox: Inbox, outbox: Outbox, turn: Turn, clock: IReactorTime) -> None:
+        self.state = state
+        self._inbox = inbox
+        self._outbox = outbox
+        self._turn = turn
+        self._clock = clock
+        self._in_flight: dict[int, tuple[bytes, int]] = {}
+        self._bytes = 0
+        self._in_step = self._reading = self._paused = self._closed = False
+        self._left_out = state.begin_login()
+        self._position = max(state.cursor, self._left_out)
+        self._acked_ahead = state.scattered > state.cursor
+        inbox.touch(state)
+
+    # Sending.
+
+    def push(self, entry: Entry) -> None:
+        """An entry was appended to the user's inbox."""
+        if not self._in_step:
+            return
+        if entry.is_from(self.state.user, self.state.device):
+            self._pass_over(entry.seq)
+        elif self._paused or not self._fits(len(entry.wire)):
+            self._in_step = False
+        else:
+            self._send(entry)
+
+    def _pass_over(self, seq: int) -> None:
+        """What the device sent itself it has acknowledged."""
+        self._position = seq
+        self._settle()
+
+    def _fits(self, size: int) -> bool:
+        return not self._in_flight or (
+            len(self._in_flight) < WINDOW_ENTRIES and self._bytes + size <= WINDOW_BYTES
+        )
+
+    def _send(self, entry: Entry) -> None:
+        size = len(entry.wire)
+        self._in_flight[entry.seq] = (entry.id, size)
+        self._bytes += size
+        self._position = entry.seq
+        self.state.sent = max(self.state.sent, entry.seq)
+        self.state.fill_holes(self._left_out, entry.seq)
+        self._inbox.touch(self.state)
+        self._outbox.send(entry.wire)
+
+    # Reading.
+
+    def catch_up(self) -> None:
+        """Read on where there is room and anything may wait."""
+        if self._in_step or self._reading or self._paused or self._closed or not self._fits(1):
+            return
+        self._reading = True
+        Deferred.fromCoroutine(self._read_on()).addErrback(self._not_read)
+
+    async def _read_on(self) -> None:
+        page = await self._next_page()
+        self._reading = False
+        if not self._closed:
+            self._in_step = self._send_page(page) and page.last
+            self._settle()
+            self._turn.end()
+            self.catch_up()
+
+    async def _next_page(self) -> Page:
+        """The next page; one that was read while something in it was acknowledged is read again."""
+        while True:
+            await self._write_acked_ahead()
+            after = max(self._position, self.state.cursor)
+            room = WINDOW_ENTRIES - len(self._in_flight)
+            page = await self._inbox.read(self.state, after, room, WINDOW_BYTES - self._bytes)
+            if not self._acked_ahead:
+                return page
+
+    async def _write_acked_ahead(self) -> None:
+        """Have acknowledgements of what was not sent yet in the database, so that a page leaves it out."""
+        while self._acked_ahead:
+            self._acked_ahead = False
+            try:
+                await self._inbox.flush()
+            except StorageUnavailable:
+                self._acked_ahead = True
+                raise
+
+    def _send_page(self, page: Page) -> bool:
+        """Send what of it still waits; whether all of it had room."""
+        for entry in page.entries:
+            if entry.seq <= self.state.cursor:
+                continue
+            if not self._fits(len(entry.wire)):
+                return False
+            self._send(entry)
+        return True
+
+    def _not_read(self, failure: Failure) -> None:
+        self._reading = False
+        if failure.check(StorageUnavailable) is None:
+            log.failure("reading the inbox of user {user} failed", failure, user=self.state.user)
+        self._clock.callLater(RETRY_READ, self.catch_up)
+
+    def pause(self) -> None:
+        """The transport takes no more."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The transport takes more."""
+        self._paused = False
+        self.catch_up()
+
+    def close(self) -> None:
+        """The connection is gone, or about to be; nothing is sent any more."""
+        self._closed = True
+        self._in_step = False
+
+    # Acknowledging.
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the device has acknowledged everything that there is in its user's inbox."""
+        return self._in_step and not self._in_flight and self._clean
+
+    @property
+    def _clean(self) -> bool:
+        """Whether everything up to the position was sent on this connection or is acknowledged."""
+        return self.state.cursor >= self._left_out
+
+    def acknowledge_id(self, id_: bytes) -> Deferred[None] | None:
+        """The oldest entry with this id that was sent or shown is acknowledged; a Deferred where it must be looked up."""
+        if self._clean:
+            for seq, (sent_id, _) in self._in_flight.items():
+                if sent_id == id_:
+                    self._take(seq)
+                    return None
+            if self._position >= max(self.state.sent, self.state.shown):
+                return None
+        return Deferred.fromCoroutine(self._find_and_take(id_))
+
+    async def _find_and_take(self, id_: bytes) -> None:
+        seq = await self._inbox.find(self.state, id_)
+        if seq is not None and seq > self.state.cursor:
+            self._take(seq)
+
+    def _take(self, seq: int) -> None:
+        """One entry is acknowledged, wherever it stands."""
+        is_oldest = self._clean and next(iter(self._in_flight), None) == seq
+        _, size = self._in_flight.pop(seq, (b"", 0))
+        self._bytes -= size
+        if is_oldest:
+            self._settle()
+        else:
+            self._acked_ahead = self._acked_ahead or seq > self._position
+            self._inbox.acknowledge_range(self.state, seq - 1, seq)
+
+    def acknowledge_seq(self, seq: int) -> None:
+        """Everything that was sent on the IM door up to `seq` is acknowledged."""
+        seq = min(seq, self.state.sent)
+        for after, to in self.state.sent_ranges(seq):
+            if after == self.state.cursor:
+                self.state.advance(to)
+            else:
+                self._acked_ahead = self._acked_ahead or to > self._position
+                self._inbox.acknowledge_range(self.state, after, to)
+        self._drop_in_flight(seq)
+
+    def cursor_moved(self) -> None:
+        """What `DELETE /offline` named is acknowledged: the cursor was moved over it."""
+        self._drop_in_flight(self.state.cursor)
+        self.catch_up()
+
+    def _drop_in_flight(self, to: int) -> None:
+        while self._in_flight and (seq := next(iter(self._in_flight))) <= to:
+            self._bytes -= self._in_flight.pop(seq)[1]
+        self._settle()
+
+    def _settle(self) -> None:
+        """Move the cursor up to right below the oldest entry in flight."""
+        if self._clean:
+            oldest = next(iter(self._in_flight), None)
+            cursor = self._position if oldest is None else oldest - 1
+            if cursor > self.state.cursor:
+                self.state.advance(cursor)
+        self._inbox.touch(self.state)

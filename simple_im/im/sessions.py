@@ -1,0 +1,81 @@
+"""Who is connected here: users, their devices, and their known device names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from simple_im.im.device import Device
+from simple_im.im.outbox import Turn
+from simple_im.store.entries import Entry
+
+
+class Connection(Protocol):
+    """A signed-in connection, as others see it."""
+
+    device: Device
+    token_hash: bytes
+
+    def bye(self, reason: str) -> None:
+        """Say why and close."""
+
+
+class Presence:
+    """A user with a device connected: the connections by device, and the names of all known devices."""
+
+    __slots__ = ("connections", "names")
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.names: set[str] = set()
+
+
+class Sessions:
+    """The connections of this node; entries for connected devices go out through here (`entries.Outlet`)."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._users: dict[int, Presence] = {}
+
+    def deliver(self, entry: Entry) -> None:
+        """Push an entry to every connected device of every user that it is for."""
+        for user in entry.users:
+            presence = self._users.get(user)
+            if presence is not None:
+                for connection in presence.connections.values():
+                    connection.device.push(entry)
+
+    def flush(self) -> None:
+        """Write what was pushed."""
+        self._turn.end()
+
+    def add(self, connection: Connection, names: list[str]) -> Presence:
+        """A connection has signed in; `names` are its user's known devices."""
+        state = connection.device.state
+        presence = self._users.setdefault(state.user, Presence())
+        presence.connections[state.device] = connection
+        presence.names.update(names)
+        return presence
+
+    def remove(self, connection: Connection) -> None:
+        """A connection is gone, unless another has taken its place."""
+        state = connection.device.state
+        presence = self._users.get(state.user)
+        if presence is not None and presence.connections.get(state.device) is connection:
+            del presence.connections[state.device]
+            if not presence.connections:
+                del self._users[state.user]
+
+    def find(self, user: int, device: str) -> Connection | None:
+        """The connection of a device."""
+        presence = self._users.get(user)
+        return None if presence is None else presence.connections.get(device)
+
+    def add_name(self, user: int, device: str) -> None:
+        """A device has become known."""
+        if user in self._users:
+            self._users[user].names.add(device)
+
+    def __iter__(self) -> Iterator[Connection]:
+        for presence in list(self._users.values()):
+            yield from list(presence.connections.values())

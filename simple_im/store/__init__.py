@@ -1,0 +1,1 @@
+"""What is kept: SQL lives here and nowhere else."""

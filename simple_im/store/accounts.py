@@ -1,0 +1,99 @@
+"""The people: their accounts, and who of them there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from simple_im.limits import KNOWN_USERS
+from simple_im.status import UserExists
+from simple_im.store.database import Cursor, Database
+
+_LARGEST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What a user's contacts may know."""
+
+    id: int
+    name: str
+    phone: str
+    avatar: str
+
+
+class Password(NamedTuple):
+    """Whose it is, and its hash in PHC form."""
+
+    user: int
+    hash: str
+
+
+class Accounts:
+    """Creates and finds users; remembers which ids exist."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[int, None] = {}
+
+    async def create(self, name: str, phone: str, password_hash: str, now: int) -> int:
+        """The new user's id; raises `UserExists`."""
+        user = await self._database.write(_insert, name, phone, password_hash, now)
+        if user is None:
+            raise UserExists()
+        return user
+
+    async def password(self, phone: str) -> Password | None:
+        """Whom a phone belongs to and the hash that the password must match."""
+        return await self._database.read(_password, phone)
+
+    async def by_id(self, user: int) -> User | None:
+        """The user with this id."""
+        return await self._database.read(_find, "id", user) if _is_id(user) else None
+
+    async def by_phone(self, phone: str) -> User | None:
+        """The user with this phone."""
+        return await self._database.read(_find, "phone", phone)
+
+    def is_known(self, user: int) -> bool:
+        """Whether the user is remembered to exist; if not, `exists` knows."""
+        return user in self._known
+
+    async def exists(self, user: int) -> bool:
+        """Whether there is such a user."""
+        if not _is_id(user) or await self._database.read(_find, "id", user) is None:
+            return False
+        if len(self._known) >= KNOWN_USERS:
+            del self._known[next(iter(self._known))]
+        self._known[user] = None
+        return True
+
+
+def _is_id(user: int) -> bool:
+    return 0 < user <= _LARGEST
+
+
+def _insert(cursor: Cursor, name: str, phone: str, password_hash: str, now: int) -> int | None:
+    cursor.execute(
+        "INSERT INTO user (name, phone, password, created) VALUES (?, ?, ?, ?) ON CONFLICT (phone) DO NOTHING"
+        " RETURNING id",
+        (name, phone, password_hash, now),
+    )
+    row = cursor.one()
+    return None if row is None else int(row[0])
+
+
+def _password(cursor: Cursor, phone: str) -> Password | None:
+    row = cursor.execute("SELECT id, password FROM user WHERE phone = ?", (phone,)).one()
+    return None if row is None else Password(*row)
+
+
+_FIND: Final = {
+    "id": "SELECT id, name, phone, avatar FROM user WHERE id = ?",
+    "phone": "SELECT id, name, phone, avatar FROM user WHERE phone = ?",
+}
+
+
+def _find(cursor: Cursor, by: str, value: Any) -> User | None:
+    row = cursor.execute(_FIND[by], (value,)).one()
+    return None if row is None else User(*row)

@@ -1,0 +1,101 @@
+"""What gathers in memory while a commit runs, to be the next commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from simple_im.store.device_state import DeviceState
+from simple_im.store.entries import Entry, Receipt
+
+Key = tuple[int, str, bytes]
+
+
+class AckedRange(NamedTuple):
+    """A device acknowledged the entries with `after` < seq <= `to`, above its cursor."""
+
+    user: int
+    device: str
+    after: int
+    to: int
+
+
+class DeviceRow(NamedTuple):
+    """A device's state at one moment, as the database takes it."""
+
+    cursor: int
+    sent: int
+    shown: int
+    offered: int
+    holes: str
+    scattered: bool
+    user: int
+    device: str
+
+
+class Batch:
+    """Entries, acknowledgements and device states of one commit, and who waits for it.
+
+    `held` says that its entries are not shown to anybody before the commit.
+    """
+
+    def __init__(self, held: bool) -> None:
+        self.held = held
+        self.entries: list[Entry] = []
+        self.acked: list[AckedRange] = []
+        self.dirty: dict[DeviceState, None] = {}
+        self.receipts: dict[Receipt, list[bytes]] = {}
+        self.waiters: list[Deferred[None]] = []
+        self.size = 0
+        self._keys: set[Key] = set()
+        self._indexed = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.acked or self.dirty or self.waiters)
+
+    def add(self, entry: Entry, receipt: Receipt) -> None:
+        """Take an entry; `receipt` is told when it is on disk, or not."""
+        self.entries.append(entry)
+        self.size += len(entry.wire)
+        self.await_receipt(receipt, entry.id)
+
+    def await_receipt(self, receipt: Receipt, id_: bytes) -> None:
+        """Tell `receipt` of this commit's outcome."""
+        ids = self.receipts.get(receipt)
+        if ids is None:
+            self.receipts[receipt] = [id_]
+        else:
+            ids.append(id_)
+
+    def has(self, key: Key) -> bool:
+        """Whether it holds the message of this sender, device and id; indexed when first asked."""
+        for entry in self.entries[self._indexed :]:
+            self._keys.add((entry.sender, entry.device, entry.id))
+        self._indexed = len(self.entries)
+        return key in self._keys
+
+    def shown_to(self, user: int, after: int) -> Iterator[Entry]:
+        """What of it is in `user`'s inbox after `after`, unless nobody may see it yet."""
+        if not self.held:
+            for entry in self.entries:
+                if entry.seq > after and user in entry.users:
+                    yield entry
+
+    def device_rows(self) -> list[DeviceRow]:
+        """The dirty devices as they are now."""
+        return [_row(state) for state in self.dirty]
+
+    def keep_for(self, next_batch: Batch) -> None:
+        """After a failed commit: what must not be forgotten goes into the next."""
+        next_batch.acked[:0] = self.acked
+        next_batch.dirty = {**self.dirty, **next_batch.dirty}
+
+
+def _row(state: DeviceState) -> DeviceRow:
+    has_scattered = state.scattered > 0
+    if state.cursor >= state.scattered:
+        state.scattered = 0
+    places = (state.cursor, state.sent, state.shown, state.offered)
+    return DeviceRow(*places, state.holes_text(), has_scattered, state.user, state.device)

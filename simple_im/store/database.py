@@ -1,0 +1,177 @@
+"""The SQLite database of an embedded node: opened, brought up to date, and used from one thread of its own.
+
+One thread is a promise that the inbox builds on: interactions run in the order in which they were asked for, and
+their results come back in that order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from twisted.enterprise import adbapi
+from twisted.logger import Logger
+
+from simple_im.config import StartError
+from simple_im.status import StorageUnavailable
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_CHUNKS: Final = (256, 16, 1)
+"""Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
+
+log = Logger()
+
+
+class Cursor:
+    """What an interaction gets: the part of a DB-API cursor that the store uses."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Cursor:
+        """Run one statement."""
+        self._cursor.execute(sql, parameters)
+        return self
+
+    def one(self) -> Any:
+        """The next row, or None."""
+        return self._cursor.fetchone()
+
+    def all(self) -> list[Any]:
+        """The rows that are left."""
+        return list(self._cursor.fetchall())
+
+    def __iter__(self) -> Any:
+        return iter(self._cursor.fetchone, None)
+
+    @property
+    def count(self) -> int:
+        """How many rows the last statement changed."""
+        return int(self._cursor.rowcount)
+
+    def insert(self, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Insert many rows in few statements; `into` is like `entry (seq, ts)`, of literals only."""
+        start = 0
+        for size in _CHUNKS:
+            while len(rows) - start >= size:
+                self._insert(into, rows[start : start + size])
+                start += size
+
+    def _insert(self, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+        row = "(" + ",".join("?" * len(rows[0])) + ")"
+        values = ",".join([row] * len(rows))
+        self._cursor.execute(f"INSERT INTO {into} VALUES {values}", [v for r in rows for v in r])
+
+
+Interaction = Callable[Concatenate[Cursor, _P], _T]
+
+
+class Database:
+    """The way to the database: each call is one transaction on its thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pool: adbapi.ConnectionPool | None = None
+
+    def start(self) -> None:
+        """Start the thread; the reactor must be the one that will run."""
+        self._pool = adbapi.ConnectionPool(
+            "sqlite3",
+            str(self._path),
+            isolation_level=None,
+            check_same_thread=False,
+            cp_min=1,
+            cp_max=1,
+            cp_noisy=False,
+            cp_openfun=_configure,
+        )
+        self._pool.start()
+
+    def stop(self) -> None:
+        """Close the connection, when what was asked for is done."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    async def read(self, interaction: Interaction[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run `interaction`, which only reads; raises `StorageUnavailable`."""
+        return await self._run(interaction, False, *args, **kwargs)
+
+    async def write(self, interaction: Interaction[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run `interaction` and commit: with the result it is on disk. Raises `StorageUnavailable`, and nothing was."""
+        return await self._run(interaction, True, *args, **kwargs)
+
+    async def _run(self, interaction: Callable[..., _T], writes: bool, *args: Any, **kwargs: Any) -> _T:
+        if self._pool is None:
+            raise StorageUnavailable()
+        try:
+            result: _T = await self._pool.runInteraction(_transaction, interaction, writes, args, kwargs)
+        except sqlite3.Error:
+            log.failure("the database failed in {what}", what=interaction.__qualname__)
+            raise StorageUnavailable() from None
+        return result
+
+
+def _transaction(
+    txn: Any, interaction: Callable[..., _T], writes: bool, args: tuple[object, ...], kwargs: dict[str, Any]
+) -> _T:
+    if writes:
+        txn.execute("BEGIN IMMEDIATE")
+    return interaction(Cursor(txn), *args, **kwargs)
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    """WAL is durable only with `synchronous=FULL`, which is not its default."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA busy_timeout=5000")
+
+
+def prepare(path: Path, first: Interaction[[], _T]) -> _T:
+    """Create the database or bring it up to date, at start, before a door opens, and run `first`.
+
+    Raises `StartError`.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            _configure(connection)
+            _upgrade(connection, path)
+            return _at_once(connection, first)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StartError(
+            f"the database {path} cannot be used ({error}): restore it from a copy, or choose another --state DIR"
+        ) from None
+
+
+def _at_once(connection: sqlite3.Connection, first: Callable[[Cursor], _T]) -> _T:
+    connection.execute("BEGIN IMMEDIATE")
+    result = first(Cursor(connection.cursor()))
+    connection.execute("COMMIT")
+    return result
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    steps = list(_schema())
+    if version > len(steps):
+        raise StartError(
+            f"the database {path} is of version {version} and this simple_im knows up to {len(steps)}: "
+            "install the simple_im that wrote it, or a newer one"
+        )
+    for number, sql in enumerate(steps[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+def _schema() -> Iterable[str]:
+    folder = resources.files("simple_im.store") / "schema"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            yield file.read_text(encoding="utf-8")

@@ -1,0 +1,76 @@
+"""What the inbox holds and what it asks of those that use it: the shapes that both doors and every store share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from simple_im.store.device_state import DeviceState
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A message that has been judged and not been stored: `head` and `tail` are its bytes without what the server
+    adds (see `wire.frames.stamped`), `users` whose inboxes it is for."""
+
+    sender: int
+    device: str
+    id: bytes
+    users: tuple[int, ...]
+    head: bytes
+    tail: bytes = b""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A message in the inboxes of `users`; `wire` is the whole frame, its blank line included."""
+
+    seq: int
+    ts: int
+    sender: int
+    device: str
+    id: bytes
+    users: tuple[int, ...]
+    wire: bytes
+
+    def is_from(self, user: int, device: str) -> bool:
+        """Whether this device sent it, and so has acknowledged it."""
+        return self.sender == user and self.device == device
+
+
+@dataclass(slots=True)
+class Page:
+    """Entries for a device in `seq` order; `last` where nothing waits behind them, also not in memory."""
+
+    entries: Sequence[Entry]
+    last: bool
+
+
+@dataclass(slots=True)
+class Opened:
+    """A device's state, the names of all devices of its user, and how many entries expired unread."""
+
+    state: DeviceState
+    names: list[str]
+    expired: int
+
+
+class Receipt(Protocol):
+    """Where the outcome of an append goes: the connection it came in by, say."""
+
+    def stored(self, ids: list[bytes]) -> None:
+        """The messages with these ids are on disk."""
+
+    def refused(self, ids: list[bytes], reason: str) -> None:
+        """They are not, and will not be delivered again."""
+
+
+class Outlet(Protocol):
+    """The way to the devices that are connected."""
+
+    def deliver(self, entry: Entry) -> None:
+        """Push this entry to the connected devices of its users; entries come in `seq` order."""
+
+    def flush(self) -> None:
+        """That was all for now: write it."""

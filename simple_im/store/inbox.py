@@ -1,0 +1,270 @@
+"""The inbox on SQLite: one sequence of entries a user, one place in it a device.
+
+Entries get their `seq` and go to connected devices at once, and to disk in group commits: while one commit runs, what
+comes gathers in the next. Acknowledgements move places in memory and ride along. What a device has not been
+sent is read from the database, joined with what is in memory; since the database answers in the order in which it
+was asked, all that it had not committed when it answered is still in memory when its answer is here.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from simple_im.limits import DEVICES, UNCOMMITTED_BYTES
+from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable, TooManyDevices
+from simple_im.store import inbox_sql
+from simple_im.store.batch import AckedRange, Batch
+from simple_im.store.database import Database
+from simple_im.store.device_state import DeviceState
+from simple_im.store.entries import Draft, Entry, Opened, Outlet, Page, Receipt
+from simple_im.store.sequence import Sequence
+from simple_im.wire.frames import stamped
+
+LAZY_COMMIT = 0.1
+"""Seconds that acknowledgements alone wait for a commit to ride along with."""
+RETRY_COMMIT = 1.0
+"""Seconds after which acknowledgements are written again when a commit has failed."""
+
+log = Logger()
+
+
+class SQLiteInbox:
+    """Appends, reads, acknowledges; entries go out by `outlet`."""
+
+    def __init__(self, database: Database, sequence: Sequence, clock: IReactorTime, outlet: Outlet) -> None:
+        self._database = database
+        self._sequence = sequence
+        self._clock = clock
+        self._outlet = outlet
+        self._gathering = Batch(held=False)
+        self._committing: Batch | None = None
+        self._states: WeakValueDictionary[tuple[int, str], DeviceState] = WeakValueDictionary()
+        self._lazy: IDelayedCall | None = None
+        self._drained: list[Deferred[None]] = []
+
+    # Appending.
+
+    def append(self, draft: Draft, receipt: Receipt) -> None:
+        """Give the message its place, push it to connected devices, and have it written.
+
+        `receipt` is told once it is on disk or refused; call `commit` when what came together is appended.
+        """
+        if not self._sequence.available:
+            receipt.refused([draft.id], STORAGE_UNAVAILABLE)
+            return
+        seq, ts = self._sequence.take(), int(self._clock.seconds())
+        wire = stamped(draft.head, draft.tail, draft.sender, ts, seq)
+        entry = Entry(seq, ts, draft.sender, draft.device, draft.id, draft.users, wire)
+        self._gathering.add(entry, receipt)
+        if not self._gathering.held:
+            self._outlet.deliver(entry)
+
+    async def append_again(self, draft: Draft, receipt: Receipt) -> None:
+        """`append` for a message that says `dup`: acknowledged again and not delivered if it is stored already."""
+        if self._is_uncommitted(draft, receipt):
+            return
+        stored = await self._database.read(inbox_sql.find_message, draft.sender, draft.device, draft.id)
+        if stored:
+            receipt.stored([draft.id])
+        elif not self._is_uncommitted(draft, receipt):
+            self.append(draft, receipt)
+
+    def _is_uncommitted(self, draft: Draft, receipt: Receipt) -> bool:
+        """Whether the message is in memory; then the receipt waits for its commit."""
+        for batch in (self._gathering, self._committing):
+            if batch is not None and batch.has((draft.sender, draft.device, draft.id)):
+                batch.await_receipt(receipt, draft.id)
+                return True
+        return False
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits for the disk than may; then wait for `drained` before taking more in."""
+        return self._gathering.size > UNCOMMITTED_BYTES
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the inbox is not `full` any more."""
+        waiting: Deferred[None] = Deferred()
+        self._drained.append(waiting)
+        return waiting
+
+    # Committing.
+
+    def commit(self) -> None:
+        """Write what has gathered, or, while a commit runs, when it ends."""
+        if self._committing is not None or not self._gathering:
+            return
+        if self._lazy is not None and self._lazy.active():
+            self._lazy.cancel()
+        batch, self._committing = self._gathering, self._gathering
+        self._gathering = Batch(held=batch.held)
+        Deferred.fromCoroutine(self._write(batch)).addErrback(
+            lambda failure: log.failure("the inbox failed after a commit", failure)
+        )
+
+    async def flush(self) -> None:
+        """Return when all that was appended and acknowledged until now is on disk; raises `StorageUnavailable`."""
+        if not self._gathering and self._committing is not None:
+            await self._outcome(self._committing)
+        elif self._gathering:
+            outcome = self._outcome(self._gathering)
+            self.commit()
+            await outcome
+
+    def _outcome(self, batch: Batch) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        batch.waiters.append(waiting)
+        return waiting
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            await self._database.write(
+                inbox_sql.write_batch, batch.entries, batch.acked, batch.device_rows()
+            )
+        except Exception as error:
+            self._failed(batch, error)
+        else:
+            self._committed(batch)
+        self._release()
+        await self._sequence.reserve()
+
+    def _committed(self, batch: Batch) -> None:
+        self._committing = None
+        if batch.held:
+            self._show_held(batch)
+        for receipt, ids in batch.receipts.items():
+            receipt.stored(ids)
+        for waiting in batch.waiters:
+            waiting.callback(None)
+        self._outlet.flush()
+        self.commit()
+
+    def _show_held(self, batch: Batch) -> None:
+        """A commit has succeeded again: show what it holds and what has gathered behind it, in order."""
+        self._gathering.held = False
+        for entry in (*batch.entries, *self._gathering.entries):
+            self._outlet.deliver(entry)
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        """Nothing of it is stored. From now on entries are shown after their commit, until one succeeds."""
+        if not isinstance(error, StorageUnavailable):
+            log.failure("a commit failed")
+        self._committing = None
+        nothing_shown = self._gathering.held or not self._gathering.entries
+        batch.keep_for(self._gathering)
+        for receipt, ids in batch.receipts.items():
+            receipt.refused(ids, STORAGE_UNAVAILABLE)
+        for waiting in batch.waiters:
+            waiting.errback(StorageUnavailable())
+        self._outlet.flush()
+        self._hold(nothing_shown)
+
+    def _hold(self, nothing_shown: bool) -> None:
+        """Hold what comes from now on; what has gathered and was shown is a commit of its own first."""
+        if nothing_shown:
+            self._gathering.held = True
+            self._commit_soon(RETRY_COMMIT)
+        else:
+            self.commit()
+            self._gathering.held = True
+
+    def _commit_soon(self, delay: float = LAZY_COMMIT) -> None:
+        if self._lazy is None or not self._lazy.active():
+            self._lazy = self._clock.callLater(delay, self.commit)
+
+    def _release(self) -> None:
+        if self._drained and not self.full:
+            waiting, self._drained = self._drained, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    # Devices.
+
+    async def add_device(self, user: int, device: str) -> None:
+        """Make a device known from now on; raises `TooManyDevices`."""
+        await self.flush()
+        now = int(self._clock.seconds())
+        if not await self._database.write(inbox_sql.add_device, user, device, now, DEVICES):
+            raise TooManyDevices()
+
+    async def open_device(self, user: int, device: str) -> Opened | None:
+        """A known device, as it is with all that is not committed yet, and the names of all the user's devices."""
+        record, names = await self._database.read(inbox_sql.open_device, user, device)
+        if record is None:
+            return None
+        state = self._states.get((user, device)) or self._remember(user, device, record)
+        return Opened(state, names, record.expired)
+
+    def _remember(self, user: int, device: str, record: inbox_sql.DeviceRecord) -> DeviceState:
+        state = DeviceState(user, device, record.cursor)
+        state.sent, state.shown, state.offered = record.sent, record.shown, record.offered
+        state.scattered = record.scattered
+        state.load_holes(record.holes)
+        self._states[user, device] = state
+        return state
+
+    async def told_expired(self, state: DeviceState) -> None:
+        """The device has been told how many entries expired unread."""
+        await self._database.write(inbox_sql.told_expired, state.user, state.device)
+
+    # Reading.
+
+    async def read(self, state: DeviceState, after: int, limit: int, max_bytes: int) -> Page:
+        """What waits for a device after a place; when it comes, nothing else has happened since.
+
+        A `last` page holds all there is, also what is not committed; what is appended after it is pushed.
+        """
+        entries, last = await self._database.read(
+            inbox_sql.read_page, state.user, state.device, after, limit, max_bytes
+        )
+        if last:
+            last = self._add_uncommitted(entries, state, after, limit, max_bytes)
+        return Page(entries, last)
+
+    def _add_uncommitted(
+        self, entries: list[Entry], state: DeviceState, after: int, limit: int, max_bytes: int
+    ) -> bool:
+        """Go on with what is in memory; whether all of it had room."""
+        size = sum(len(entry.wire) for entry in entries)
+        reached = entries[-1].seq if entries else after
+        for batch in (self._committing, self._gathering):
+            for entry in batch.shown_to(state.user, reached) if batch else ():
+                if entry.is_from(state.user, state.device):
+                    continue
+                size += len(entry.wire)
+                if entries and (len(entries) >= limit or size > max_bytes):
+                    return False
+                entries.append(entry)
+        return True
+
+    async def find(self, state: DeviceState, id_: bytes) -> int | None:
+        """The oldest entry with this id that the device was sent or shown and has not acknowledged."""
+        await self.flush()
+        to = max(state.sent, state.shown)
+        return await self._database.read(
+            inbox_sql.find_unacknowledged, state.user, state.device, state.cursor, to, id_
+        )
+
+    # Acknowledging.
+
+    def touch(self, state: DeviceState) -> None:
+        """The state has changed; it is written with the next commit, soon."""
+        self._gathering.dirty[state] = None
+        if self._committing is None:
+            self._commit_soon()
+
+    def acknowledge_range(self, state: DeviceState, after: int, to: int) -> None:
+        """The entries with `after` < seq <= `to`, above the cursor, are acknowledged; the cursor stays."""
+        state.scattered = max(state.scattered, to)
+        self._gathering.acked.append(AckedRange(state.user, state.device, after, to))
+        self.touch(state)
+
+    async def forget_shown(self, state: DeviceState) -> None:
+        """What `GET /offline` has shown so far is acknowledged; on return that is on disk."""
+        state.advance(state.shown)
+        self.touch(state)
+        await self.flush()

@@ -1,0 +1,157 @@
+"""The SQL of the inbox: each function is one interaction, or a part of one, on the database's thread."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from simple_im.store.batch import AckedRange, DeviceRow
+from simple_im.store.database import Cursor
+from simple_im.store.entries import Entry
+
+_UNACKNOWLEDGED: Final = """
+    FROM inbox AS i JOIN entry AS e ON e.seq = i.seq
+    WHERE i.user = :user AND i.seq > :after
+      AND NOT (e.sender = :user AND e.device = :device)
+      AND NOT EXISTS (SELECT 1 FROM acked AS a WHERE a.user = :user AND a.device = :device AND a.seq = i.seq)
+"""
+"""What waits for a device above a place: not acknowledged, and not sent by itself."""
+
+
+class DeviceRecord(NamedTuple):
+    """A device as it is stored, with the highest seq that it acknowledged singly."""
+
+    cursor: int
+    sent: int
+    shown: int
+    offered: int
+    holes: str
+    scattered: int
+    expired: int
+
+
+def write_batch(
+    cursor: Cursor, entries: list[Entry], acked: list[AckedRange], devices: list[DeviceRow]
+) -> None:
+    """One commit: a handful of statements whatever the batch's size."""
+    cursor.insert(
+        "entry (seq, ts, sender, device, id, users, wire)",
+        [(e.seq, e.ts, e.sender, e.device, e.id, " ".join(map(str, e.users)), e.wire) for e in entries],
+    )
+    cursor.insert("inbox (user, seq)", [(user, e.seq) for e in entries for user in e.users])
+    for item in acked:
+        cursor.execute(
+            "INSERT OR IGNORE INTO acked SELECT user, ?, seq FROM inbox WHERE user = ? AND seq > ? AND seq <= ?",
+            (item.device, item.user, item.after, item.to),
+        )
+    for row in devices:
+        _write_device(cursor, row)
+
+
+def _write_device(cursor: Cursor, row: DeviceRow) -> None:
+    cursor.execute(
+        "UPDATE device SET cursor = ?, sent = ?, shown = ?, offered = ?, holes = ? WHERE user = ? AND name = ?",
+        (row.cursor, row.sent, row.shown, row.offered, row.holes, row.user, row.device),
+    )
+    if row.scattered:
+        cursor.execute(
+            "DELETE FROM acked WHERE user = ? AND device = ? AND seq <= ?", (row.user, row.device, row.cursor)
+        )
+
+
+def read_page(
+    cursor: Cursor, user: int, device: str, after: int, limit: int, max_bytes: int
+) -> tuple[list[Entry], bool]:
+    """What waits for a device after a place, at least one entry, and whether that was all."""
+    cursor.execute(
+        f"SELECT e.seq, e.ts, e.sender, e.device, e.id, e.wire {_UNACKNOWLEDGED} ORDER BY i.seq LIMIT :limit",
+        {"user": user, "device": device, "after": after, "limit": limit + 1},
+    )
+    entries: list[Entry] = []
+    size = 0
+    for seq, ts, sender, sending_device, id_, wire in cursor:
+        size += len(wire)
+        if entries and (len(entries) >= limit or size > max_bytes):
+            return entries, False
+        entries.append(Entry(seq, ts, sender, sending_device, id_, (user,), wire))
+    return entries, True
+
+
+def find_unacknowledged(cursor: Cursor, user: int, device: str, after: int, to: int, id_: bytes) -> int | None:
+    """The oldest entry with this id that a device has not acknowledged, in (after, to]."""
+    cursor.execute(
+        f"SELECT i.seq {_UNACKNOWLEDGED} AND i.seq <= :to AND e.id = :id ORDER BY i.seq LIMIT 1",
+        {"user": user, "device": device, "after": after, "to": to, "id": id_},
+    )
+    row = cursor.one()
+    return None if row is None else int(row[0])
+
+
+def find_message(cursor: Cursor, sender: int, device: str, id_: bytes) -> bool:
+    """Whether this device's message with this id is stored."""
+    cursor.execute("SELECT 1 FROM entry WHERE sender = ? AND device = ? AND id = ? LIMIT 1", (sender, device, id_))
+    return cursor.one() is not None
+
+
+def read_device(cursor: Cursor, user: int, device: str) -> DeviceRecord | None:
+    """A device's row, or None where it is not known."""
+    cursor.execute(
+        "SELECT cursor, sent, shown, offered, holes,"
+        " coalesce((SELECT max(seq) FROM acked WHERE user = d.user AND device = d.name), 0), expired"
+        " FROM device AS d WHERE user = ? AND name = ?",
+        (user, device),
+    )
+    row = cursor.one()
+    return None if row is None else DeviceRecord(*row)
+
+
+def device_names(cursor: Cursor, user: int) -> list[str]:
+    """The devices of a user."""
+    return [name for (name,) in cursor.execute("SELECT name FROM device WHERE user = ?", (user,))]
+
+
+def open_device(cursor: Cursor, user: int, device: str) -> tuple[DeviceRecord | None, list[str]]:
+    """A device's row, or None, and the names of all devices of its user."""
+    return read_device(cursor, user, device), device_names(cursor, user)
+
+
+def told_expired(cursor: Cursor, user: int, device: str) -> None:
+    """Begin to count anew what goes past the retention unread."""
+    cursor.execute("UPDATE device SET expired = 0 WHERE user = ? AND name = ?", (user, device))
+
+
+def add_device(cursor: Cursor, user: int, device: str, now: int, limit: int) -> bool:
+    """Make a device known, or note that it was seen; False where the user has `limit` others."""
+    cursor.execute("UPDATE device SET seen = ? WHERE user = ? AND name = ?", (now, user, device))
+    if cursor.count:
+        return True
+    names = device_names(cursor, user)
+    if len(names) >= limit:
+        return False
+    place = highest_place(cursor, user, names)
+    cursor.execute(
+        "INSERT INTO device (user, name, cursor, seen) VALUES (?, ?, ?, ?)", (user, device, place, now)
+    )
+    return True
+
+
+def highest_place(cursor: Cursor, user: int, names: list[str]) -> int:
+    """The highest place up to which any device of the user, also a forgotten one, acknowledged everything."""
+    cursor.execute("SELECT place FROM user WHERE id = ?", (user,))
+    (place,) = cursor.one() or (0,)
+    return max([place, *(device_place(cursor, user, name) for name in names)])
+
+
+def device_place(cursor: Cursor, user: int, device: str) -> int:
+    """The highest place up to which a device has acknowledged everything: right below what it has not."""
+    record = read_device(cursor, user, device)
+    after = record.cursor if record else 0
+    cursor.execute(
+        f"SELECT i.seq {_UNACKNOWLEDGED} ORDER BY i.seq LIMIT 1",
+        {"user": user, "device": device, "after": after},
+    )
+    row = cursor.one()
+    if row is not None:
+        return int(row[0]) - 1
+    cursor.execute("SELECT coalesce(max(seq), 0) FROM inbox WHERE user = ?", (user,))
+    return max(after, int(cursor.one()[0]))
+

@@ -1,0 +1,144 @@
+"""The compact dialect of the original's clients: entries on one line, which is not TOML.
+
+`[[r]] id = "a_01" t = "login" [r.user] id = 1 d = "ipad" token = "…"` becomes TOML by putting each header and
+each key on a line of its own. Such clients end a frame with a TLS record, so the scanner here says after each
+record whether a frame may end there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from simple_im.wire.scan import Token, tokens
+
+_PIECE: Final = re.compile(rb"""[^\s"'\[\]{}=,\#]+|["'\[\]{}=,\#\n]""")
+_STRING_END: Final = {
+    ord('"'): re.compile(rb'["\\\n]'),
+    ord("'"): re.compile(rb"['\n]"),
+    ord("#"): re.compile(rb"\n"),
+}
+_BACKSLASH: Final = ord("\\")
+
+
+def to_toml(text: str) -> str:
+    """Put every header and every key of `text` on its own line; lines that are so already stay as they are."""
+    return "".join(_lines(tokens(text)))
+
+
+def _lines(stream: Iterator[Token]) -> Iterator[str]:
+    for token in stream:
+        if token.kind in ("space", "newline"):
+            continue
+        if token.kind == "comment":
+            yield token.text + "\n"
+        else:
+            yield _header(stream) if token.text == "[" else _key_value(token, stream)
+
+
+def _header(stream: Iterator[Token]) -> str:
+    """The rest of a header whose first bracket was read: up to its last bracket."""
+    text, opened = "[", 1
+    for token in stream:
+        text += token.text
+        opened += (token.text == "[") - (token.text == "]")
+        if opened == 0 or token.kind == "newline":
+            break
+    return text + "\n"
+
+
+def _key_value(key: Token, stream: Iterator[Token]) -> str:
+    """A key whose first token was read, and its value."""
+    text = key.text
+    for token in stream:
+        text += token.text
+        if token.kind == "newline":
+            return text
+        if token.text == "=":
+            break
+    return text + _value(stream) + "\n"
+
+
+def _value(stream: Iterator[Token]) -> str:
+    """One value; an array or an inline table with all that its brackets hold."""
+    text, depth = "", 0
+    for token in stream:
+        text += token.text
+        depth += (token.text in ("[", "{")) - (token.text in ("]", "}"))
+        if depth <= 0 and token.kind != "space":
+            break
+    return text.rstrip("\n")
+
+
+class RecordScanner:
+    """Follows a frame record by record: has it a last header with a key behind it, and are all strings closed?
+
+    Each byte is looked at once, however the frame is cut into records.
+    """
+
+    def __init__(self) -> None:
+        self._open = 0
+        """The quote (or `#`) that opened what is open now; 0 for none."""
+        self._escaped = False
+        self._depth = 0
+        self._in_value = False
+        self._in_header = False
+        self._has_key = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether a frame may end here."""
+        return self._has_key and not self._in_header and self._open in (0, ord("#"))
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes of the frame."""
+        at = 0
+        while at < len(data):
+            at = self._inside(data, at) if self._open else self._outside(data, at)
+
+    def _inside(self, data: bytes, at: int) -> int:
+        if self._escaped:
+            self._escaped = False
+            return at + 1
+        match = _STRING_END[self._open].search(data, at)
+        if match is None:
+            return len(data)
+        if match[0][0] == _BACKSLASH:
+            self._escaped = True
+        else:
+            self._open = 0
+        return match.end()
+
+    def _outside(self, data: bytes, at: int) -> int:
+        match = _PIECE.search(data, at)
+        if match is None:
+            return len(data)
+        self._piece(match[0])
+        return match.end()
+
+    def _piece(self, piece: bytes) -> None:
+        if piece in (b'"', b"'", b"#"):
+            self._open = piece[0]
+        if piece in (b"[", b"{"):
+            self._bracket_opens()
+        elif piece in (b"]", b"}"):
+            self._bracket_closes()
+        elif piece in (b"=", b","):
+            self._in_value = piece == b"=" or self._depth > 0
+        elif piece not in (b"#", b"\n"):
+            self._in_value = self._depth > 0
+            self._has_key = self._has_key or not self._in_header
+
+    def _bracket_opens(self) -> None:
+        if self._in_value or self._depth:
+            self._depth += 1
+        else:
+            self._in_header, self._has_key = True, False
+
+    def _bracket_closes(self) -> None:
+        if self._depth:
+            self._depth -= 1
+            self._in_value = self._depth > 0
+        else:
+            self._in_header = False
