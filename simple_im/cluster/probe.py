@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IHandshakeListener, IReactorTCP
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
@@ -43,7 +45,7 @@ class _Handshake(Protocol):
 class TlsProbe:
     """Connects to a door, and only finds out whether it speaks TLS."""
 
-    def __init__(self, reactor: IReactorTCP) -> None:
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
 
     async def __call__(self, door: Door) -> bool:

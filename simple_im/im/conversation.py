@@ -219,7 +219,7 @@ class Conversation:
         self.device = Device(opened.state, node.inbox, self._outbox, node.turn, node.clock)
         self._presence = node.sessions.add(self, opened.names)
         more = {"expired": opened.expired} if opened.expired else {}
-        self._send(frames.answer(request.id, **more))
+        self._send(frames.answer(request.id, more=more))
         self._take_frame(self._frames.popleft())
         self._items.popleft()
         if self._transport_full:

@@ -188,7 +188,7 @@ class Device:
         return self.state.cursor >= self._left_out
 
     def acknowledge_id(self, id_: bytes) -> Deferred[None] | None:
-        """The oldest entry with this id that was sent or shown is acknowledged; a Deferred where it must be looked up."""
+        """The oldest entry with this id sent or shown is acknowledged; a Deferred where that takes a look-up."""
         if self._clean:
             for seq, (sent_id, _) in self._in_flight.items():
                 if sent_id == id_:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from simple_im.im.conversation import Conversation, Node
 from simple_im.im.outbox import Outbox
-from simple_im.limits import CLOSE_GRACE, KEEPALIVE, LOGIN_DEADLINE, WRITE_STALL
+from simple_im.limits import CLOSE_GRACE, LOGIN_DEADLINE, WRITE_STALL
 from simple_im.status import BYE_SLOW
+from simple_im.transport import buffered_bytes, tune
 from simple_im.wire.framing import Framer
 
 _STALL_CHECKS = 10
@@ -53,7 +53,7 @@ class ImProtocol(Protocol):
         """Begin to wait for the login."""
         self._reads = True
         self._doorkeeper.opened(self)
-        keep_alive(self.transport)
+        tune(self.transport)
         self.transport.registerProducer(self, True)
         self._deadline = self._node.clock.callLater(LOGIN_DEADLINE, self._too_late)
 
@@ -213,32 +213,3 @@ class ImFactory(Factory):
         if self._open:
             self._all_gone = Deferred()
             await self._all_gone
-
-
-def keep_alive(transport: ITransport) -> None:
-    """Have the kernel find a dead peer; a transport without a socket has none."""
-    handle = _tcp_socket(transport)
-    if handle is None:
-        return
-    idle, interval, probes = KEEPALIVE
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", probes)):
-        if hasattr(socket, option):
-            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _tcp_transport(transport: Any) -> Any:
-    """The TCP transport below TLS, or the transport itself."""
-    return getattr(transport, "transport", transport)
-
-
-def _tcp_socket(transport: Any) -> socket.socket | None:
-    found = getattr(_tcp_transport(transport), "socket", None)
-    return found if isinstance(found, socket.socket) else None
-
-
-def buffered_bytes(transport: Any) -> int:
-    """How much Twisted's TCP transport still has to give to the kernel."""
-    tcp = _tcp_transport(transport)
-    return len(getattr(tcp, "dataBuffer", b"")) - getattr(tcp, "offset", 0) + getattr(tcp, "_tempDataLen", 0)

@@ -14,7 +14,10 @@ class Connection(Protocol):
     """A signed-in connection, as others see it."""
 
     device: Device
-    token_hash: bytes
+
+    @property
+    def token_hash(self) -> bytes:
+        """The hash of the token that it signed in with."""
 
     def bye(self, reason: str) -> None:
         """Say why and close."""

@@ -7,7 +7,7 @@ that they are compared, stored and written without being read again; see `toml.q
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -201,7 +201,7 @@ def credentials(user: dict[str, Any]) -> Credentials:
     return Credentials(_integer(user, "id"), _string(user, "d", None), _string(user, "token", None))
 
 
-def answer(id_: bytes | None, reason: str | None = None, **more: int) -> bytes:
+def answer(id_: bytes | None, reason: str | None = None, more: Mapping[str, int] | None = None) -> bytes:
     """`[[rr]]`: done, or refused with a reason."""
     parts = [b"[[rr]]\n"]
     if id_ is not None:
@@ -209,7 +209,7 @@ def answer(id_: bytes | None, reason: str | None = None, **more: int) -> bytes:
     parts.append(b"s = %d\n" % (reason is not None))
     if reason is not None:
         parts.append(b'r = "%b"\n' % quote(reason))
-    parts += [b"%b = %d\n" % (key.encode(), value) for key, value in more.items()]
+    parts += [b"%b = %d\n" % (key.encode(), value) for key, value in (more or {}).items()]
     parts.append(b"\n")
     return b"".join(parts)
 
