@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
 
 from simple_im.config import StartError
+from simple_im.transport import DrainServer
 
 BACKLOG: Final = 1024
 
@@ -33,7 +34,9 @@ def adopt(reactor: IReactorSocket, sock: socket.socket, factory: IProtocolFactor
     """Has `reactor` accept on `sock` for `factory`. The port has a descriptor of its own; `sock` is closed."""
     with contextlib.closing(sock):
         # Annotated as taking a ServerFactory; a TLS factory is none and does.
-        return reactor.adoptStreamPort(sock.fileno(), sock.family, factory)  # type: ignore[arg-type]
+        port: Any = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)  # type: ignore[arg-type]
+    port.transport = DrainServer
+    return cast(IListeningPort, port)
 
 
 def describe(port: IListeningPort) -> str:

@@ -49,6 +49,15 @@ _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 log = Logger()
 
 
+class QuietSite(Site):
+    """A site without an access log: paths hold phone numbers, and what goes wrong is logged where it does."""
+
+    noisy = False
+
+    def log(self, request: object) -> None:
+        """Write nothing."""
+
+
 def makeService(options: Options) -> EmbeddedNode:
     """The service of a node. All that can be wrong with its start is found here, and ends it with one sentence."""
     try:
@@ -82,7 +91,7 @@ class EmbeddedNode(Service):
         """Open the doors."""
         from twisted.internet import reactor
 
-        super().startService()
+        Service.startService(self)
         self._state.write_pid()
         self._build(reactor)
         self._open("HTTPS", "http", self._site)
@@ -129,10 +138,8 @@ class EmbeddedNode(Service):
         servers = Servers(self._tokens, self._sessions, self._directory)
         offline = Offline(self._tokens, self._inbox, self._sessions)
         root = make_root(users, login, servers, offline)
-        site = Site(root, requestFactory=BoundedRequest, timeout=HTTP_IDLE, reactor=reactor)
-        site.noisy = False
+        site = QuietSite(root, requestFactory=BoundedRequest, timeout=HTTP_IDLE, reactor=reactor)
         site.displayTracebacks = False
-        site.log = _no_access_log
         return site
 
     def _open(self, title: str, name: str, factory: Any) -> None:
@@ -149,7 +156,7 @@ class EmbeddedNode(Service):
 
     def stopService(self) -> Deferred[None]:
         """Take nothing new, commit, say `bye`, close."""
-        super().stopService()
+        Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -175,10 +182,6 @@ async def _stopped(port: Any) -> None:
     stopping = port.stopListening()
     if stopping is not None:
         await stopping
-
-
-def _no_access_log(_request: object) -> None:
-    """Paths hold phone numbers; what goes wrong is logged where it does."""
 
 
 def _port(sock: socket.socket) -> int:

@@ -5,12 +5,48 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from simple_im.limits import KEEPALIVE
+
+
+class DrainServer(tcp.Server):
+    """A TCP connection that tells when the kernel has taken the last byte of what was written."""
+
+    _waiting: list[Deferred[None]] = []
+
+    def when_drained(self) -> Deferred[None]:
+        """Fires when nothing is left to write, or the connection is gone; at once where that is so already."""
+        waiting: Deferred[None] = Deferred()
+        if self.connected and buffered_bytes(self):
+            self._waiting = [*self._waiting, waiting]
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def stopWriting(self) -> None:
+        """Called by Twisted when the buffer is empty, among other times."""
+        super().stopWriting()
+        if not buffered_bytes(self):
+            self._tell()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Nothing more will be written."""
+        super().connectionLost(reason)
+        self._tell()
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            if not deferred.called:
+                deferred.callback(None)
 
 
 def tune(transport: Any) -> None:
     """Have the kernel find a dead peer and send small writes at once; a transport without a socket has no kernel."""
-    handle = getattr(_tcp(transport), "socket", None)
+    handle = getattr(below_tls(transport), "socket", None)
     if not isinstance(handle, socket.socket):
         return
     idle, interval, probes = KEEPALIVE
@@ -23,10 +59,11 @@ def tune(transport: Any) -> None:
 
 def buffered_bytes(transport: Any) -> int:
     """How much the TCP transport still has to give to the kernel."""
-    tcp = _tcp(transport)
-    return len(getattr(tcp, "dataBuffer", b"")) - getattr(tcp, "offset", 0) + getattr(tcp, "_tempDataLen", 0)
+    tcp_transport = below_tls(transport)
+    held = len(getattr(tcp_transport, "dataBuffer", b"")) - getattr(tcp_transport, "offset", 0)
+    return held + int(getattr(tcp_transport, "_tempDataLen", 0))
 
 
-def _tcp(transport: Any) -> Any:
+def below_tls(transport: Any) -> Any:
     """The TCP transport below TLS, or the transport itself."""
     return getattr(transport, "transport", transport)

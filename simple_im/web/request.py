@@ -32,7 +32,7 @@ class BoundedRequest(Request):
         """Take a part of the body."""
         self._received += len(data)
         if self._received <= BODY_SIZE:
-            super().handleContentChunk(data)
+            Request.handleContentChunk(self, data)
             return
         self.is_too_large = True
         self.content = BytesIO()

@@ -30,7 +30,7 @@ class Endpoint(Resource):
     """One path: a handler a method, called with the `Call` and the path's parameters."""
 
     def __init__(self, methods: Mapping[str, Handler], *parameters: str) -> None:
-        super().__init__()
+        Resource.__init__(self)
         self._methods = methods
         self._parameters = parameters
 
@@ -98,7 +98,10 @@ class Missing(Endpoint):
 
 
 class Folder(Resource):
-    """A path that has others below it; nothing is there itself unless `methods` says so."""
+    """A path that has others below it, and nothing itself."""
+
+    def __init__(self) -> None:
+        Resource.__init__(self)
 
     def getChild(self, path: bytes, request: Request) -> Resource:
         """Any other path."""

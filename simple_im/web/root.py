@@ -14,6 +14,9 @@ from simple_im.web.user import Users
 class Health(Resource):
     """`GET /health`: plain text, for those who watch."""
 
+    def __init__(self) -> None:
+        Resource.__init__(self)
+
     def getChild(self, path: bytes, request: Request) -> Resource:
         """There is nothing below."""
         return Missing()

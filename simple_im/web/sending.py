@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
 from simple_im.limits import HTTP_IDLE
-from simple_im.transport import buffered_bytes
-
-_LOOK_AGAIN: Final = 0.02
-"""Seconds between looks at what the transport still holds."""
-_LOOKS: Final = int(HTTP_IDLE / _LOOK_AGAIN)
+from simple_im.transport import DrainServer, below_tls, buffered_bytes
 
 
 async def send_all(request: Request, body: bytes, gone: list[object]) -> bool:
@@ -33,11 +28,10 @@ async def send_all(request: Request, body: bytes, gone: list[object]) -> bool:
 async def _drained(request: Request, gone: list[object]) -> None:
     site: Any = request.site
     channel: Any = request.channel
-    left, looks = buffered_bytes(channel.transport), 0
-    while left and not gone:
-        await deferLater(site.reactor, _LOOK_AGAIN)
-        before, left = left, 0 if gone else buffered_bytes(channel.transport)
-        looks = 0 if left < before else looks + 1
-        if looks > _LOOKS:
+    transport = below_tls(channel.transport)
+    while not gone and isinstance(transport, DrainServer) and (left := buffered_bytes(transport)):
+        waiting = transport.when_drained()
+        waiting.addTimeout(HTTP_IDLE, site.reactor, onTimeoutCancel=lambda _result, _timeout: None)
+        await waiting
+        if not gone and buffered_bytes(transport) >= left:
             channel.forceAbortClient()
-            looks = 0
