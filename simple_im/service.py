@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.server import Site
@@ -24,7 +26,6 @@ from simple_im.im.outbox import Turn
 from simple_im.im.protocol import ImFactory
 from simple_im.im.router import Router
 from simple_im.im.sessions import Sessions
-from simple_im.limits import HTTP_IDLE
 from simple_im.listen import adopt, bind, describe
 from simple_im.passwords import Passwords
 from simple_im.state import StateDirectory
@@ -36,9 +37,9 @@ from simple_im.store.sequence import Sequence, raise_epoch
 from simple_im.store.tokens import Tokens
 from simple_im.upkeep import Upkeep
 from simple_im.web.offline import Offline
-from simple_im.web.request import BoundedRequest
 from simple_im.web.root import make_root
 from simple_im.web.server import Login, Servers
+from simple_im.web.site import QuietSite
 from simple_im.web.user import Users
 
 HEARTBEAT: Final = 5
@@ -47,15 +48,6 @@ _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a probe finds a door that listens on every address."""
 
 log = Logger()
-
-
-class QuietSite(Site):
-    """A site without an access log: paths hold phone numbers, and what goes wrong is logged where it does."""
-
-    noisy = False
-
-    def log(self, request: object) -> None:
-        """Write nothing."""
 
 
 def makeService(options: Options) -> EmbeddedNode:
@@ -137,10 +129,7 @@ class EmbeddedNode(Service):
         )
         servers = Servers(self._tokens, self._sessions, self._directory)
         offline = Offline(self._tokens, self._inbox, self._sessions)
-        root = make_root(users, login, servers, offline)
-        site = QuietSite(root, requestFactory=BoundedRequest, timeout=HTTP_IDLE, reactor=reactor)
-        site.displayTracebacks = False
-        return site
+        return QuietSite(make_root(users, login, servers, offline), reactor)
 
     def _open(self, title: str, name: str, factory: Any) -> None:
         secure = tls.PromptTLSFactory(self._connections, False, factory, self._reactor)
@@ -190,7 +179,13 @@ def _port(sock: socket.socket) -> int:
 
 def _exit_cleanly_on_sigterm(reactor: Any) -> None:
     """Twisted's own handler would have twistd exit with 143; asked to stop, a server that stops has done well."""
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: reactor.callFromThread(reactor.stop))
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: reactor.callFromThread(_stop, reactor))
+
+
+def _stop(reactor: Any) -> None:
+    """Stop, also where that was asked for before."""
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 __all__ = ["EmbeddedNode", "Options", "makeService"]

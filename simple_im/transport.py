@@ -7,15 +7,25 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from simple_im.limits import KEEPALIVE
 
 
 class DrainServer(tcp.Server):
-    """A TCP connection that tells when the kernel has taken the last byte of what was written."""
+    """A TCP connection that tells when the kernel has taken the last byte of what was written, and how much it has
+    taken so far (`taken`)."""
 
+    taken = 0
     _waiting: list[Deferred[None]] = []
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        """Called by Twisted with what it has for the kernel."""
+        sent = super().writeSomeData(data)
+        if isinstance(sent, int):
+            self.taken += sent
+        return sent
 
     def when_drained(self) -> Deferred[None]:
         """Fires when nothing is left to write, or the connection is gone; at once where that is so already."""
@@ -28,7 +38,7 @@ class DrainServer(tcp.Server):
 
     def stopWriting(self) -> None:
         """Called by Twisted when the buffer is empty, among other times."""
-        super().stopWriting()
+        super().stopWriting()  # type: ignore[no-untyped-call]
         if not buffered_bytes(self):
             self._tell()
 
@@ -62,6 +72,11 @@ def buffered_bytes(transport: Any) -> int:
     tcp_transport = below_tls(transport)
     held = len(getattr(tcp_transport, "dataBuffer", b"")) - getattr(tcp_transport, "offset", 0)
     return held + int(getattr(tcp_transport, "_tempDataLen", 0))
+
+
+def taken_bytes(transport: Any) -> int:
+    """How much the kernel has taken from a `DrainServer` in all."""
+    return int(getattr(below_tls(transport), "taken", 0))
 
 
 def below_tls(transport: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -38,13 +39,15 @@ class Upkeep:
         self._loop.clock = clock
         self._running: Deferred[None] | None = None
         self._kept_alive = 0.0
+        self._stopping = False
 
     def start(self) -> None:
         """Begin."""
         self._loop.start(min(max(self._retention / _RUNS_A_RETENTION, _SHORTEST), _LONGEST))
 
     async def stop(self) -> None:
-        """Let the run that is under way come to its end, and begin no other."""
+        """Let what is under way come to its end, and begin nothing more."""
+        self._stopping = True
         if self._loop.running:
             self._loop.stop()
         if self._running is not None:
@@ -67,8 +70,8 @@ class Upkeep:
         try:
             await self._note_connected(now)
             await self._tokens.purge()
-            await forget_devices(self._database, int(now - DEVICE_LIFE))
-            await purge_entries(self._database, int(now - self._retention))
+            await self._while_any(forget_devices, int(now - DEVICE_LIFE))
+            await self._while_any(purge_entries, int(now - self._retention))
         except StorageUnavailable:
             log.warn("upkeep is put off: the database does not take it")
         except Exception:
@@ -77,5 +80,9 @@ class Upkeep:
     async def _note_connected(self, now: float) -> None:
         """A live connection is a use of its token."""
         if now - self._kept_alive >= TOKEN_TOUCH / 2:
-            self._kept_alive = now
             await self._tokens.keep_alive([connection.token_hash for connection in self._sessions])
+            self._kept_alive = now
+
+    async def _while_any(self, forget: Callable[[Database, int], Awaitable[bool]], before: int) -> None:
+        while not self._stopping and await forget(self._database, before):
+            pass

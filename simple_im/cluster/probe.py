@@ -17,29 +17,33 @@ from zope.interface import implementer
 from simple_im.cluster.directory import Door
 
 TIMEOUT = 3
-"""Seconds for connecting and the handshake."""
+"""Seconds for connecting, and again for the handshake."""
 
 log = Logger()
 
 
 @implementer(IHandshakeListener)
 class _Handshake(Protocol):
-    """Fires `done` with whether the handshake came to its end, and closes."""
+    """`done` fires with whether the handshake came to its end; then, or when it is cancelled, the connection closes."""
 
-    def __init__(self, done: Deferred[bool]) -> None:
-        self._done = done
+    transport: Any
+
+    def __init__(self) -> None:
+        self.done: Deferred[bool] = Deferred(self._give_up)
 
     def handshakeCompleted(self) -> None:
         self._finish(True)
-        assert self.transport is not None
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._finish(False)
 
     def _finish(self, answered: bool) -> None:
-        if not self._done.called:
-            self._done.callback(answered)
+        if not self.done.called:
+            self.done.callback(answered)
+
+    def _give_up(self, _done: Deferred[bool]) -> None:
+        self.transport.abortConnection()
 
 
 class TlsProbe:
@@ -50,13 +54,13 @@ class TlsProbe:
 
     async def __call__(self, door: Door) -> bool:
         """Whether the door answers a TLS handshake in time."""
-        done: Deferred[bool] = Deferred()
-        done.addTimeout(TIMEOUT, self._reactor, onTimeoutCancel=lambda _result, _timeout: False)
-        factory = Factory.forProtocol(lambda: _Handshake(done))
+        handshake = _Handshake()
+        factory = Factory.forProtocol(lambda: handshake)
         endpoint = HostnameEndpoint(self._reactor, door.host, door.port, timeout=TIMEOUT)
         try:
-            await endpoint.connect(TLSMemoryBIOFactory(CertificateOptions(), True, factory))
+            await endpoint.connect(TLSMemoryBIOFactory(CertificateOptions(), True, factory, self._reactor))
         except Exception as error:
             log.info("the door {door} did not answer: {error}", door=door, error=error)
             return False
-        return await done
+        handshake.done.addTimeout(TIMEOUT, self._reactor, onTimeoutCancel=lambda _result, _timeout: False)
+        return await handshake.done

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from simple_im.im.device import Device
 from simple_im.im.device import Inbox as DeviceInbox
-from simple_im.im.gate import Gate
+from simple_im.im.gate import Gate, LoginRefused
 from simple_im.im.outbox import Outbox, Turn
 from simple_im.im.router import Router
 from simple_im.im.sessions import Presence, Sessions
@@ -36,7 +36,7 @@ from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Opened
 from simple_im.store.tokens import Session
 from simple_im.wire import frames
-from simple_im.wire.frames import Ack, Bad, Item, Message, Request
+from simple_im.wire.frames import Ack, Bad, Credentials, Item, Message, Request
 from simple_im.wire.toml import quote
 
 log = Logger()
@@ -81,6 +81,11 @@ class Node:
         self.turn = turn
         self.clock = clock
 
+    def end_turn(self) -> None:
+        """An event of the reactor is dealt with: write what it brought to whom, and to disk."""
+        self.turn.end()
+        self.inbox.commit()
+
 
 class Conversation:
     """Takes frames, answers them, and is the `Receipt` of the messages among them."""
@@ -96,6 +101,7 @@ class Conversation:
         self._quoted_device = b""
         self._frames: deque[bytes] = deque()
         self._items: deque[Item] = deque()
+        self._overflow: bytes | None = None
         self._waiting = self._running = self._closed = self._transport_full = False
         self._bad_frames = 0
         self._recent_acks: deque[bytes] = deque(maxlen=RECENT_ACKS)
@@ -118,14 +124,21 @@ class Conversation:
         self._go_on()
 
     def overflowed(self, frame: bytes) -> None:
-        """A frame came that is too large; `frame` is its beginning."""
-        self._send(frames.answer(frames.loose_id(frame), TOO_LARGE))
-        self.bye(BYE_ERROR)
+        """A frame came that is too large; `frame` is its beginning. It is the last that is taken."""
+        self._overflow = frame
+        self._go_on()
 
     def _go_on(self) -> None:
         self._running = True
-        while not self._waiting and not self._closed and (self._items or self._frames):
-            self._take_next()
+        try:
+            while not self._waiting and not self._closed and (self._items or self._frames):
+                self._take_next()
+            if self._overflow is not None and not self._waiting:
+                self._refuse(frames.loose_id(self._overflow), TOO_LARGE)
+                self.bye(BYE_ERROR)
+        except Exception:
+            log.failure("a conversation failed")
+            self.bye(BYE_ERROR)
         self._running = False
 
     def _take_next(self) -> None:
@@ -164,18 +177,15 @@ class Conversation:
         self._waiting = False
         if not self._running:
             self._go_on()
-            self._node.turn.end()
-            self._node.inbox.commit()
+            self._node.end_turn()
             self._line.changed()
 
     def _failed(self, failure: Failure, id_: bytes | None) -> None:
-        if failure.check(StorageUnavailable):
-            reason = STORAGE_UNAVAILABLE
-        else:
-            log.failure("a frame failed", failure)
-            reason = UNKNOWN_ERROR
+        reason = _reason(failure)
         if id_ is not None:
             self._refuse(id_, reason)
+        if self._session is None:
+            self._end()
 
     # Signing in.
 
@@ -186,25 +196,14 @@ class Conversation:
             self._line.logged_in()
             self._wait_for(Deferred.fromCoroutine(self._log_in(first)), first.id)
         else:
-            self._turn_away(first.id, LOGIN_REQUIRED)
-
-    def _turn_away(self, id_: bytes | None, reason: str) -> None:
-        self._refuse(id_, reason)
-        self._closed = True
-        self._line.hang_up()
+            self._refuse(first.id, LOGIN_REQUIRED)
+            self._end()
 
     async def _log_in(self, request: Request) -> None:
-        try:
-            session, opened = await self._node.gate.admit(frames.credentials(request.user))
-        except (ValueError, Refused) as error:
-            reason = STORAGE_UNAVAILABLE if isinstance(error, StorageUnavailable) else str(error)
-            self._turn_away(request.id, reason)
-            return
+        session, opened = await self._node.gate.admit(_credentials(request))
         if not self._closed:
             self._replace(session)
             self._begin(request, session, opened)
-            if opened.expired:
-                await self._node.inbox.told_expired(opened.state)
 
     def _replace(self, session: Session) -> None:
         """One connection a device: the one before goes."""
@@ -218,13 +217,19 @@ class Conversation:
         self._quoted_device = quote(session.device)
         self.device = Device(opened.state, node.inbox, self._outbox, node.turn, node.clock)
         self._presence = node.sessions.add(self, opened.names)
-        more = {"expired": opened.expired} if opened.expired else {}
-        self._send(frames.answer(request.id, more=more))
+        self._welcome(request, opened)
         self._take_frame(self._frames.popleft())
         self._items.popleft()
         if self._transport_full:
             self.device.pause()
         self.device.catch_up()
+
+    def _welcome(self, request: Request, opened: Opened) -> None:
+        if opened.expired:
+            self._send(frames.answer(request.id, more={"expired": opened.expired}))
+            Deferred.fromCoroutine(self._node.inbox.told_expired(opened.state)).addErrback(_told_again)
+        else:
+            self._send(frames.answer(request.id))
 
     # Items.
 
@@ -262,6 +267,7 @@ class Conversation:
 
     async def _log_out(self, request: Request) -> None:
         assert self._session is not None
+        await self._node.inbox.flush()
         await self._node.gate.leave(self._session)
         self._send(frames.answer(request.id))
         self.bye(BYE_REVOKED)
@@ -309,8 +315,11 @@ class Conversation:
 
     def bye(self, reason: str) -> None:
         """Say why and close; nothing that comes from now on is taken."""
+        self._send(frames.bye(reason))
+        self._end()
+
+    def _end(self) -> None:
         if not self._closed:
-            self._send(frames.bye(reason))
             self.closed()
             self._line.hang_up()
 
@@ -322,3 +331,24 @@ class Conversation:
         if self._session is not None:
             self.device.close()
             self._node.sessions.remove(self)
+
+
+def _credentials(request: Request) -> Credentials:
+    try:
+        return frames.credentials(request.user)
+    except ValueError as error:
+        raise LoginRefused(str(error)) from None
+
+
+def _reason(failure: Failure) -> str:
+    """What the client is told; what nobody expected is for the log."""
+    if failure.check(StorageUnavailable):
+        return STORAGE_UNAVAILABLE
+    if failure.check(Refused):
+        return str(failure.value)
+    log.failure("a frame failed", failure)
+    return UNKNOWN_ERROR
+
+
+def _told_again(failure: Failure) -> None:
+    log.failure("how many entries expired will be told once more", failure)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -52,10 +52,12 @@ class Device:
         "_in_step",
         "_inbox",
         "_left_out",
+        "_next_size",
         "_outbox",
         "_paused",
         "_position",
         "_reading",
+        "_retry",
         "_turn",
         "state",
     )
@@ -68,6 +70,8 @@ class Device:
         self._clock = clock
         self._in_flight: dict[int, tuple[bytes, int]] = {}
         self._bytes = 0
+        self._next_size = 1
+        self._retry: IDelayedCall | None = None
         self._in_step = self._reading = self._paused = self._closed = False
         self._left_out = state.begin_login()
         self._position = max(state.cursor, self._left_out)
@@ -83,7 +87,7 @@ class Device:
         if entry.is_from(self.state.user, self.state.device):
             self._pass_over(entry.seq)
         elif self._paused or not self._fits(len(entry.wire)):
-            self._in_step = False
+            self._fall_out_of_step(entry)
         else:
             self._send(entry)
 
@@ -91,6 +95,11 @@ class Device:
         """What the device sent itself it has acknowledged."""
         self._position = seq
         self._settle()
+
+    def _fall_out_of_step(self, entry: Entry) -> None:
+        """From here on it is read, when there is room for what comes next."""
+        self._in_step = False
+        self._next_size = len(entry.wire)
 
     def _fits(self, size: int) -> bool:
         return not self._in_flight or (
@@ -111,7 +120,9 @@ class Device:
 
     def catch_up(self) -> None:
         """Read on where there is room and anything may wait."""
-        if self._in_step or self._reading or self._paused or self._closed or not self._fits(1):
+        if self._in_step or self._reading or self._paused or self._closed or self._retry is not None:
+            return
+        if not self._fits(self._next_size):
             return
         self._reading = True
         Deferred.fromCoroutine(self._read_on()).addErrback(self._not_read)
@@ -120,7 +131,9 @@ class Device:
         page = await self._next_page()
         self._reading = False
         if not self._closed:
-            self._in_step = self._send_page(page) and page.last
+            self._next_size = 1
+            self._in_step = page.last
+            self._send_page(page)
             self._settle()
             self._turn.end()
             self.catch_up()
@@ -145,21 +158,26 @@ class Device:
                 self._acked_ahead = True
                 raise
 
-    def _send_page(self, page: Page) -> bool:
-        """Send what of it still waits; whether all of it had room."""
+    def _send_page(self, page: Page) -> None:
+        """Send what of it still waits, as far as there is room."""
         for entry in page.entries:
             if entry.seq <= self.state.cursor:
                 continue
             if not self._fits(len(entry.wire)):
-                return False
+                self._fall_out_of_step(entry)
+                break
             self._send(entry)
-        return True
 
     def _not_read(self, failure: Failure) -> None:
         self._reading = False
         if failure.check(StorageUnavailable) is None:
             log.failure("reading the inbox of user {user} failed", failure, user=self.state.user)
-        self._clock.callLater(RETRY_READ, self.catch_up)
+        if not self._closed:
+            self._retry = self._clock.callLater(RETRY_READ, self._read_again)
+
+    def _read_again(self) -> None:
+        self._retry = None
+        self.catch_up()
 
     def pause(self) -> None:
         """The transport takes no more."""
@@ -174,6 +192,9 @@ class Device:
         """The connection is gone, or about to be; nothing is sent any more."""
         self._closed = True
         self._in_step = False
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     # Acknowledging.
 
@@ -213,6 +234,7 @@ class Device:
         else:
             self._acked_ahead = self._acked_ahead or seq > self._position
             self._inbox.acknowledge_range(self.state, seq - 1, seq)
+        self.catch_up()
 
     def acknowledge_seq(self, seq: int) -> None:
         """Everything that was sent on the IM door up to `seq` is acknowledged."""
@@ -228,12 +250,12 @@ class Device:
     def cursor_moved(self) -> None:
         """What `DELETE /offline` named is acknowledged: the cursor was moved over it."""
         self._drop_in_flight(self.state.cursor)
-        self.catch_up()
 
     def _drop_in_flight(self, to: int) -> None:
         while self._in_flight and (seq := next(iter(self._in_flight))) <= to:
             self._bytes -= self._in_flight.pop(seq)[1]
         self._settle()
+        self.catch_up()
 
     def _settle(self) -> None:
         """Move the cursor up to right below the oldest entry in flight."""

@@ -6,7 +6,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,7 +15,7 @@ from simple_im.im.conversation import Conversation, Node
 from simple_im.im.outbox import Outbox
 from simple_im.limits import CLOSE_GRACE, LOGIN_DEADLINE, WRITE_STALL
 from simple_im.status import BYE_SLOW
-from simple_im.transport import buffered_bytes, tune
+from simple_im.transport import buffered_bytes, taken_bytes, tune
 from simple_im.wire.framing import Framer
 
 _STALL_CHECKS = 10
@@ -44,7 +44,7 @@ class ImProtocol(Protocol):
         self._outbox = Outbox(self._write, node.turn)
         self._conversation = Conversation(node, self, self._outbox)
         self._deadline: IDelayedCall | None = None
-        self._stall = Stall(self, node)
+        self._stall = Stall(self, node.clock)
         self._paused = self._reads = self._hung_up = False
 
     # From the transport.
@@ -66,8 +66,7 @@ class ImProtocol(Protocol):
         self._conversation.frames_received(received)
         if self._framer.overflow is not None:
             self._conversation.overflowed(self._framer.overflow)
-        self._node.turn.end()
-        self._node.inbox.commit()
+        self._node.end_turn()
         self.changed()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -84,13 +83,11 @@ class ImProtocol(Protocol):
         """The transport's buffer is full: send no more, and read no more either."""
         self._paused = True
         self._conversation.pause()
-        self._stall.start()
         self.changed()
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
         self._paused = False
-        self._stall.stop()
         self._conversation.resume()
         self.changed()
 
@@ -118,8 +115,8 @@ class ImProtocol(Protocol):
         self._stall.stop()
         self.transport.unregisterProducer()
         self.changed()
-        self.transport.loseConnection()
         self._deadline = self._node.clock.callLater(CLOSE_GRACE, self.transport.abortConnection)
+        self.transport.loseConnection()
 
     def slow(self) -> None:
         """Nothing could be written for too long."""
@@ -129,6 +126,10 @@ class ImProtocol(Protocol):
         """The bytes that wait in the transport's buffer."""
         return buffered_bytes(self.transport)
 
+    def written(self) -> int:
+        """The bytes that the kernel has taken."""
+        return taken_bytes(self.transport)
+
     def bye(self, reason: str) -> None:
         """Say why and close."""
         self._conversation.bye(reason)
@@ -136,9 +137,11 @@ class ImProtocol(Protocol):
     def _write(self, data: bytes) -> None:
         if not self._hung_up:
             self.transport.write(data)
+            self._stall.watch()
 
     def _too_late(self) -> None:
         self._deadline = None
+        self._conversation.closed()
         self.hang_up()
 
     def _cancel_deadline(self) -> None:
@@ -148,32 +151,38 @@ class ImProtocol(Protocol):
 
 
 class Stall:
-    """Watches a connection that takes no more: closed when nothing at all could be written for `limits.WRITE_STALL`."""
+    """Watches a connection while something waits to be written: closed when nothing of it could be written for
+    `limits.WRITE_STALL`."""
 
-    def __init__(self, protocol: ImProtocol, node: Node) -> None:
+    def __init__(self, protocol: ImProtocol, clock: IReactorTime) -> None:
         self._protocol = protocol
-        self._node = node
+        self._clock = clock
         self._call: IDelayedCall | None = None
-        self._checks = self._unwritten = 0
+        self._checks = self._written = 0
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self.stop()
-        self._checks, self._unwritten = 0, self._protocol.unwritten()
-        self._again()
+    def watch(self) -> None:
+        """Something was written; watch until all of it is gone."""
+        if self._call is None:
+            self._checks, self._written = 0, self._protocol.written()
+            self._again()
 
     def stop(self) -> None:
         """Watch no more."""
-        if self._call is not None and self._call.active():
+        if self._call is not None:
             self._call.cancel()
-        self._call = None
+            self._call = None
 
     def _again(self) -> None:
-        self._call = self._node.clock.callLater(WRITE_STALL / _STALL_CHECKS, self._check)
+        self._call = self._clock.callLater(WRITE_STALL / _STALL_CHECKS, self._check)
 
     def _check(self) -> None:
-        before, self._unwritten = self._unwritten, self._protocol.unwritten()
-        self._checks = self._checks + 1 if self._unwritten == before else 0
+        self._call = None
+        if self._protocol.unwritten():
+            self._count()
+
+    def _count(self) -> None:
+        before, self._written = self._written, self._protocol.written()
+        self._checks = self._checks + 1 if self._written == before else 0
         if self._checks >= _STALL_CHECKS:
             self._protocol.slow()
         else:

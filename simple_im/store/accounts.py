@@ -63,7 +63,7 @@ class Accounts:
         """Whether there is such a user."""
         if not _is_id(user) or await self._database.read(_find, "id", user) is None:
             return False
-        if len(self._known) >= KNOWN_USERS:
+        if user not in self._known and len(self._known) >= KNOWN_USERS:
             del self._known[next(iter(self._known))]
         self._known[user] = None
         return True

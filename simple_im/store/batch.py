@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, ParamSpec
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
+from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Entry, Receipt
 
+_P = ParamSpec("_P")
 Key = tuple[int, str, bytes]
+
+log = Logger()
 
 
 class AckedRange(NamedTuple):
@@ -51,6 +56,7 @@ class Batch:
         self.size = 0
         self._keys: set[Key] = set()
         self._indexed = 0
+        self._written: list[tuple[DeviceState, DeviceRow]] = []
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.acked or self.dirty or self.waiters)
@@ -84,18 +90,44 @@ class Batch:
                     yield entry
 
     def device_rows(self) -> list[DeviceRow]:
-        """The dirty devices as they are now."""
-        return [_row(state) for state in self.dirty]
+        """The dirty devices as they are now, to be written."""
+        self._written = [(state, _row(state)) for state in self.dirty]
+        return [row for _, row in self._written]
+
+    def settle(self) -> None:
+        """After the commit: what was acknowledged singly below the cursors written is gone from the database."""
+        for state, row in self._written:
+            if state.scattered <= row.cursor:
+                state.scattered = 0
 
     def keep_for(self, next_batch: Batch) -> None:
         """After a failed commit: what must not be forgotten goes into the next."""
         next_batch.acked[:0] = self.acked
         next_batch.dirty = {**self.dirty, **next_batch.dirty}
 
+    def tell_stored(self) -> None:
+        """Tell all who wait that it is on disk."""
+        for receipt, ids in self.receipts.items():
+            _tell(receipt.stored, ids)
+        for waiting in self.waiters:
+            waiting.callback(None)
+
+    def tell_refused(self) -> None:
+        """Tell all who wait that it is not and will not be."""
+        for receipt, ids in self.receipts.items():
+            _tell(receipt.refused, ids, STORAGE_UNAVAILABLE)
+        for waiting in self.waiters:
+            waiting.errback(StorageUnavailable())
+
+
+def _tell(outcome: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """One that fails must not keep the others from being told."""
+    try:
+        outcome(*args, **kwargs)
+    except Exception:
+        log.failure("a receipt failed")
+
 
 def _row(state: DeviceState) -> DeviceRow:
-    has_scattered = state.scattered > 0
-    if state.cursor >= state.scattered:
-        state.scattered = 0
     places = (state.cursor, state.sent, state.shown, state.offered)
-    return DeviceRow(*places, state.holes_text(), has_scattered, state.user, state.device)
+    return DeviceRow(*places, state.holes_text(), state.scattered > 0, state.user, state.device)

@@ -20,7 +20,7 @@ from simple_im.status import StorageUnavailable
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_CHUNKS: Final = (256, 16, 1)
+_CHUNKS: Final = (256, 64, 16, 4, 1)
 """Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
 
 log = Logger()
@@ -53,18 +53,19 @@ class Cursor:
         """How many rows the last statement changed."""
         return int(self._cursor.rowcount)
 
-    def insert(self, into: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Insert many rows in few statements; `into` is like `entry (seq, ts)`, of literals only."""
+    def many(self, sql: str, rows: Sequence[tuple[object, ...]], more: tuple[object, ...] = ()) -> None:
+        """Run `sql` for many rows in few statements: they stand where it says `VALUES :rows`, before what `more`
+        is for."""
         start = 0
         for size in _CHUNKS:
             while len(rows) - start >= size:
-                self._insert(into, rows[start : start + size])
+                self._some(sql, rows[start : start + size], more)
                 start += size
 
-    def _insert(self, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _some(self, sql: str, rows: Sequence[tuple[object, ...]], more: tuple[object, ...]) -> None:
         row = "(" + ",".join("?" * len(rows[0])) + ")"
         values = ",".join([row] * len(rows))
-        self._cursor.execute(f"INSERT INTO {into} VALUES {values}", [v for r in rows for v in r])
+        self._cursor.execute(sql.replace(":rows", values), [*(value for row in rows for value in row), *more])
 
 
 Interaction = Callable[Concatenate[Cursor, _P], _T]

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from simple_im.limits import DEVICES, UNCOMMITTED_BYTES
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable, TooManyDevices
@@ -55,6 +56,7 @@ class SQLiteInbox:
         """
         if not self._sequence.available:
             receipt.refused([draft.id], STORAGE_UNAVAILABLE)
+            self._reserve()
             return
         seq, ts = self._sequence.take(), int(self._clock.seconds())
         wire = stamped(draft.head, draft.tail, draft.sender, ts, seq)
@@ -107,7 +109,10 @@ class SQLiteInbox:
         )
 
     async def flush(self) -> None:
-        """Return when all that was appended and acknowledged until now is on disk; raises `StorageUnavailable`."""
+        """Return when all that was appended and acknowledged until now is on disk, or has been refused.
+
+        Raises `StorageUnavailable` where the commit that was to write it has failed.
+        """
         if not self._gathering and self._committing is not None:
             await self._outcome(self._committing)
         elif self._gathering:
@@ -122,55 +127,51 @@ class SQLiteInbox:
 
     async def _write(self, batch: Batch) -> None:
         try:
-            await self._database.write(
-                inbox_sql.write_batch, batch.entries, batch.acked, batch.device_rows()
-            )
-        except Exception as error:
-            self._failed(batch, error)
+            await self._database.write(inbox_sql.write_batch, batch.entries, batch.acked, batch.device_rows())
+        except StorageUnavailable:
+            self._failed(batch)
+        except Exception:
+            log.failure("a commit failed")
+            self._failed(batch)
         else:
             self._committed(batch)
         self._release()
-        await self._sequence.reserve()
+        self._reserve()
 
     def _committed(self, batch: Batch) -> None:
         self._committing = None
-        if batch.held:
-            self._show_held(batch)
-        for receipt, ids in batch.receipts.items():
-            receipt.stored(ids)
-        for waiting in batch.waiters:
-            waiting.callback(None)
+        batch.settle()
+        self._show_held(batch)
+        batch.tell_stored()
         self._outlet.flush()
         self.commit()
 
     def _show_held(self, batch: Batch) -> None:
-        """A commit has succeeded again: show what it holds and what has gathered behind it, in order."""
+        """A commit has succeeded: show what is held of it and of what has gathered behind it, in order."""
+        held = [entry for each in (batch, self._gathering) if each.held for entry in each.entries]
         self._gathering.held = False
-        for entry in (*batch.entries, *self._gathering.entries):
+        for entry in held:
             self._outlet.deliver(entry)
 
-    def _failed(self, batch: Batch, error: Exception) -> None:
+    def _failed(self, batch: Batch) -> None:
         """Nothing of it is stored. From now on entries are shown after their commit, until one succeeds."""
-        if not isinstance(error, StorageUnavailable):
-            log.failure("a commit failed")
         self._committing = None
-        nothing_shown = self._gathering.held or not self._gathering.entries
         batch.keep_for(self._gathering)
-        for receipt, ids in batch.receipts.items():
-            receipt.refused(ids, STORAGE_UNAVAILABLE)
-        for waiting in batch.waiters:
-            waiting.errback(StorageUnavailable())
+        self._hold()
+        batch.tell_refused()
         self._outlet.flush()
-        self._hold(nothing_shown)
 
-    def _hold(self, nothing_shown: bool) -> None:
+    def _hold(self) -> None:
         """Hold what comes from now on; what has gathered and was shown is a commit of its own first."""
-        if nothing_shown:
-            self._gathering.held = True
-            self._commit_soon(RETRY_COMMIT)
-        else:
+        if self._gathering.entries and not self._gathering.held:
             self.commit()
-            self._gathering.held = True
+        self._gathering.held = True
+        if self._committing is None:
+            self._commit_soon(RETRY_COMMIT)
+
+    def _reserve(self) -> None:
+        """Have numbers to give out; where the database does not take that, the next commit or message tries again."""
+        Deferred.fromCoroutine(self._sequence.reserve()).addErrback(_not_reserved)
 
     def _commit_soon(self, delay: float = LAZY_COMMIT) -> None:
         if self._lazy is None or not self._lazy.active():
@@ -245,9 +246,7 @@ class SQLiteInbox:
         """The oldest entry with this id that the device was sent or shown and has not acknowledged."""
         await self.flush()
         to = max(state.sent, state.shown)
-        return await self._database.read(
-            inbox_sql.find_unacknowledged, state.user, state.device, state.cursor, to, id_
-        )
+        return await self._database.read(inbox_sql.find_unacknowledged, state.user, state.device, state.cursor, to, id_)
 
     # Acknowledging.
 
@@ -268,3 +267,8 @@ class SQLiteInbox:
         state.advance(state.shown)
         self.touch(state)
         await self.flush()
+
+
+def _not_reserved(failure: Failure) -> None:
+    if failure.check(StorageUnavailable) is None:
+        log.failure("no epoch could be reserved", failure)

@@ -8,6 +8,26 @@ from simple_im.store.batch import AckedRange, DeviceRow
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
 
+_ADD_ENTRIES: Final = "INSERT INTO entry (seq, ts, sender, device, id, users, wire) VALUES :rows"
+_ADD_TO_INBOXES: Final = "INSERT INTO inbox (user, seq) VALUES :rows"
+_ACKNOWLEDGE: Final = """
+    WITH reach (user, device, after, upto) AS (VALUES :rows)
+    INSERT OR IGNORE INTO acked SELECT r.user, r.device, i.seq
+    FROM reach AS r CROSS JOIN inbox AS i ON i.user = r.user AND i.seq > r.after AND i.seq <= r.upto
+"""
+_WRITE_DEVICES: Final = """
+    WITH new (cursor, sent, shown, offered, holes, user, name) AS (VALUES :rows)
+    UPDATE device SET cursor = new.cursor, sent = new.sent, shown = new.shown, offered = new.offered, holes = new.holes
+    FROM new WHERE device.user = new.user AND device.name = new.name
+"""
+_FORGET_PASSED: Final = """
+    WITH passed (user, device, cursor) AS (VALUES :rows)
+    DELETE FROM acked WHERE rowid IN (
+        SELECT a.rowid FROM passed AS p
+        CROSS JOIN acked AS a ON a.user = p.user AND a.device = p.device AND a.seq <= p.cursor
+    )
+"""
+"""What a device acknowledged singly is not needed once its cursor is past it."""
 _UNACKNOWLEDGED: Final = """
     FROM inbox AS i JOIN entry AS e ON e.seq = i.seq
     WHERE i.user = :user AND i.seq > :after
@@ -29,33 +49,19 @@ class DeviceRecord(NamedTuple):
     expired: int
 
 
-def write_batch(
-    cursor: Cursor, entries: list[Entry], acked: list[AckedRange], devices: list[DeviceRow]
-) -> None:
+def write_batch(cursor: Cursor, entries: list[Entry], acked: list[AckedRange], devices: list[DeviceRow]) -> None:
     """One commit: a handful of statements whatever the batch's size."""
-    cursor.insert(
-        "entry (seq, ts, sender, device, id, users, wire)",
+    cursor.many(
+        _ADD_ENTRIES,
         [(e.seq, e.ts, e.sender, e.device, e.id, " ".join(map(str, e.users)), e.wire) for e in entries],
     )
-    cursor.insert("inbox (user, seq)", [(user, e.seq) for e in entries for user in e.users])
-    for item in acked:
-        cursor.execute(
-            "INSERT OR IGNORE INTO acked SELECT user, ?, seq FROM inbox WHERE user = ? AND seq > ? AND seq <= ?",
-            (item.device, item.user, item.after, item.to),
-        )
-    for row in devices:
-        _write_device(cursor, row)
-
-
-def _write_device(cursor: Cursor, row: DeviceRow) -> None:
-    cursor.execute(
-        "UPDATE device SET cursor = ?, sent = ?, shown = ?, offered = ?, holes = ? WHERE user = ? AND name = ?",
-        (row.cursor, row.sent, row.shown, row.offered, row.holes, row.user, row.device),
+    cursor.many(_ADD_TO_INBOXES, [(user, e.seq) for e in entries for user in e.users])
+    cursor.many(_ACKNOWLEDGE, acked)
+    cursor.many(
+        _WRITE_DEVICES,
+        [(row.cursor, row.sent, row.shown, row.offered, row.holes, row.user, row.device) for row in devices],
     )
-    if row.scattered:
-        cursor.execute(
-            "DELETE FROM acked WHERE user = ? AND device = ? AND seq <= ?", (row.user, row.device, row.cursor)
-        )
+    cursor.many(_FORGET_PASSED, [(row.user, row.device, row.cursor) for row in devices if row.scattered])
 
 
 def read_page(
@@ -128,9 +134,7 @@ def add_device(cursor: Cursor, user: int, device: str, now: int, limit: int) -> 
     if len(names) >= limit:
         return False
     place = highest_place(cursor, user, names)
-    cursor.execute(
-        "INSERT INTO device (user, name, cursor, seen) VALUES (?, ?, ?, ?)", (user, device, place, now)
-    )
+    cursor.execute("INSERT INTO device (user, name, cursor, seen) VALUES (?, ?, ?, ?)", (user, device, place, now))
     return True
 
 
@@ -154,4 +158,3 @@ def device_place(cursor: Cursor, user: int, device: str) -> int:
         return int(row[0]) - 1
     cursor.execute("SELECT coalesce(max(seq), 0) FROM inbox WHERE user = ?", (user,))
     return max(after, int(cursor.one()[0]))
-

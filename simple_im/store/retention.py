@@ -1,58 +1,99 @@
-"""What is forgotten in time: entries past the retention, devices and tokens that nobody uses."""
+"""What is forgotten in time: entries past the retention, devices that nobody uses.
+
+Each call is one short transaction, so that nobody waits long for the database meanwhile; call again while more is left.
+"""
 
 from __future__ import annotations
+
+from typing import Final, NamedTuple
 
 from simple_im.store.database import Cursor, Database
 from simple_im.store.inbox_sql import device_place
 
-_SLICE = 200
-"""Entries a transaction, so that nobody waits long for the database meanwhile."""
+_SLICE: Final = 256
+"""Entries a transaction, counted once for each inbox that they are in."""
+_DEVICES: Final = 32
+"""Devices a transaction."""
 
-
-async def purge_entries(database: Database, before: int) -> int:
-    """Remove entries older than unix time `before`; devices that had not read them are counted for it."""
-    removed = 0
-    while (count := await database.write(_purge_slice, before)) > 0:
-        removed += count
-    return removed
-
-
-def _purge_slice(cursor: Cursor, before: int) -> int:
-    rows = cursor.execute(
-        "SELECT seq, sender, device, users FROM entry WHERE ts < ? ORDER BY ts LIMIT ?", (before, _SLICE)
-    ).all()
-    for seq, sender, device, users in rows:
-        for user in map(int, users.split()):
-            _expire(cursor, seq, user, device if user == sender else None)
-        cursor.execute("DELETE FROM entry WHERE seq = ?", (seq,))
-    return len(rows)
-
-
-def _expire(cursor: Cursor, seq: int, user: int, sent_by: str | None) -> None:
-    """Take an entry out of a user's inbox, where `sent_by` is the user's device that sent it."""
-    cursor.execute(
-        "UPDATE device AS d SET expired = expired + 1 WHERE user = ? AND cursor < ? AND name IS NOT ?"
-        " AND NOT EXISTS (SELECT 1 FROM acked AS a WHERE a.user = d.user AND a.device = d.name AND a.seq = ?)",
-        (user, seq, sent_by, seq),
+_COUNT_EXPIRED: Final = """
+    WITH gone (user, seq, sent_by) AS (VALUES :rows)
+    UPDATE device SET expired = expired + unread.entries
+    FROM (
+        SELECT d.user, d.name, count(*) AS entries
+        FROM gone AS g CROSS JOIN device AS d ON d.user = g.user AND d.cursor < g.seq AND d.name IS NOT g.sent_by
+        WHERE NOT EXISTS (SELECT 1 FROM acked AS a WHERE a.user = d.user AND a.device = d.name AND a.seq = g.seq)
+        GROUP BY d.user, d.name
+    ) AS unread
+    WHERE device.user = unread.user AND device.name = unread.name
+"""
+_REMOVE_ACKED: Final = """
+    WITH gone (user, seq, sent_by) AS (VALUES :rows)
+    DELETE FROM acked WHERE rowid IN (
+        SELECT a.rowid FROM gone AS g
+        CROSS JOIN device AS d ON d.user = g.user
+        CROSS JOIN acked AS a ON a.user = d.user AND a.device = d.name AND a.seq = g.seq
     )
-    cursor.execute(
-        "DELETE FROM acked WHERE user = ? AND device IN (SELECT name FROM device WHERE user = ?) AND seq = ?",
-        (user, user, seq),
-    )
-    cursor.execute("DELETE FROM inbox WHERE user = ? AND seq = ?", (user, seq))
+"""
+_REMOVE_FROM_INBOXES: Final = """
+    WITH gone (user, seq, sent_by) AS (VALUES :rows)
+    DELETE FROM inbox WHERE (user, seq) IN (SELECT user, seq FROM gone)
+"""
+_REMOVE_ENTRIES: Final = "WITH gone (seq) AS (VALUES :rows) DELETE FROM entry WHERE seq IN (SELECT seq FROM gone)"
 
 
-async def forget_devices(database: Database, before: int) -> int:
-    """Remove devices not seen since unix time `before`; how far each had got stays with its user."""
+class _Place(NamedTuple):
+    """An entry in a user's inbox, and the user's device that sent it, if one did."""
+
+    user: int
+    seq: int
+    sent_by: str | None
+
+
+async def purge_entries(database: Database, before: int) -> bool:
+    """Remove the oldest of the entries from before unix time `before`; whether there were any.
+
+    Devices that had not read them are counted for it.
+    """
+    return await database.write(_purge, before)
+
+
+def _purge(cursor: Cursor, before: int) -> bool:
+    entries, places = _oldest(cursor, before)
+    cursor.many(_COUNT_EXPIRED, places)
+    cursor.many(_REMOVE_ACKED, places)
+    cursor.many(_REMOVE_FROM_INBOXES, places)
+    cursor.many(_REMOVE_ENTRIES, entries)
+    return bool(entries)
+
+
+def _oldest(cursor: Cursor, before: int) -> tuple[list[tuple[int]], list[_Place]]:
+    entries: list[tuple[int]] = []
+    places: list[_Place] = []
+    cursor.execute("SELECT seq, sender, device, users FROM entry WHERE ts < ? ORDER BY ts LIMIT ?", (before, _SLICE))
+    for seq, sender, device, users in cursor:
+        entries.append((seq,))
+        places += [_Place(user, seq, device if user == sender else None) for user in map(int, users.split())]
+        if len(places) >= _SLICE:
+            break
+    return entries, places
+
+
+async def forget_devices(database: Database, before: int) -> bool:
+    """Remove some devices not seen since unix time `before`; whether there were any.
+
+    How far each had got stays with its user.
+    """
     return await database.write(_forget, before)
 
 
-def _forget(cursor: Cursor, before: int) -> int:
-    gone = cursor.execute("SELECT user, name FROM device WHERE seen < ?", (before,)).all()
+def _forget(cursor: Cursor, before: int) -> bool:
+    gone = cursor.execute(
+        "SELECT user, name FROM device WHERE seen < ? ORDER BY seen LIMIT ?", (before, _DEVICES)
+    ).all()
     for user, name in gone:
         place = device_place(cursor, user, name)
         cursor.execute("UPDATE user SET place = max(place, ?) WHERE id = ?", (place, user))
         cursor.execute("DELETE FROM acked WHERE user = ? AND device = ?", (user, name))
         cursor.execute("DELETE FROM token WHERE user = ? AND device = ?", (user, name))
         cursor.execute("DELETE FROM device WHERE user = ? AND name = ?", (user, name))
-    return len(gone)
+    return bool(gone)

@@ -107,14 +107,23 @@ def _claim(cursor: Cursor, hash_: bytes, user: int, device: str, now: int) -> Se
     return session
 
 
+_USED: Final = """
+    WITH given (hash) AS (VALUES :rows)
+    UPDATE token SET used = ?, expires = ? WHERE hash IN (SELECT hash FROM given)
+"""
+_SEEN: Final = """
+    WITH given (hash) AS (VALUES :rows)
+    UPDATE device SET seen = ?
+    FROM (SELECT DISTINCT t.user, t.device FROM given AS g CROSS JOIN token AS t ON t.hash = g.hash) AS s
+    WHERE device.user = s.user AND device.name = s.device
+"""
+
+
 def _prolong(cursor: Cursor, hashes: list[bytes], now: int) -> None:
     """A token's use is its device's too."""
-    for hash_ in hashes:
-        cursor.execute("UPDATE token SET used = ?, expires = ? WHERE hash = ?", (now, now + TOKEN_LIFE, hash_))
-        cursor.execute(
-            "UPDATE device SET seen = ? WHERE (user, name) = (SELECT user, device FROM token WHERE hash = ?)",
-            (now, hash_),
-        )
+    rows = [(hash_,) for hash_ in hashes]
+    cursor.many(_USED, rows, (now, now + TOKEN_LIFE))
+    cursor.many(_SEEN, rows, (now,))
 
 
 def _delete(cursor: Cursor, hash_: bytes) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from math import isfinite
 from typing import Any, Final
 
 import tomli
@@ -22,12 +23,13 @@ class Answer:
     """What a request is answered with.
 
     `response` goes into `[[response]]` behind the status, `tables` are rows by table name, and `entries` are inbox
-    entries as they are on the wire.
+    entries as they are on the wire. `text` is plain text in place of all that.
     """
 
     response: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     entries: list[bytes] = field(default_factory=list)
+    text: str = ""
     http: int = 200
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -51,15 +53,23 @@ def to_toml(answer: Answer) -> bytes:
 
 def to_json(answer: Answer) -> bytes:
     """The same document as JSON: a list of objects a table."""
-    document = tomli.loads(to_toml(answer).decode())
-    return json.dumps(document, ensure_ascii=False, default=_plain).encode()
+    document = _plain(tomli.loads(to_toml(answer).decode()))
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _plain(value: object) -> str:
-    """What TOML has a type for and JSON has not."""
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in a document")
+def _plain(value: Any) -> Any:
+    """The same with strings for what TOML has and JSON has not: times, and numbers that are none or have no end."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case datetime() | date() | time():
+            return value.isoformat()
+        case float() if not isfinite(value):
+            return str(value)
+        case _:
+            return value
 
 
 def preferred(accept: str) -> str:

@@ -10,12 +10,14 @@ from twisted.web.server import Request
 
 from simple_im.limits import BODY_SIZE
 from simple_im.listen import plain_host
-from simple_im.status import TokenError
+from simple_im.status import TokenError, TooLarge
+from simple_im.web.document import refusal
+from simple_im.web.encoding import encode_now
 from simple_im.web.form import Form
 
 _BEARER: Final = re.compile(rb"bearer +([^\s]+) *", re.IGNORECASE)
 _PATIENCE: Final = 16
-"""A body of this many times the limit is not even read to its end."""
+"""A body of this many times the limit is answered before its end, and the connection closed."""
 
 
 class BoundedRequest(Request):
@@ -36,8 +38,15 @@ class BoundedRequest(Request):
             return
         self.is_too_large = True
         self.content = BytesIO()
-        if self._received > _PATIENCE * BODY_SIZE and self.channel is not None:
-            self.channel.forceAbortClient()
+        if self._received > _PATIENCE * BODY_SIZE:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        channel: Any = self.channel
+        encoded = encode_now(self, refusal(TooLarge()))
+        lines = {**encoded.headers, "Content-Length": str(len(encoded.body)), "Connection": "close"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        channel.refuse(b"HTTP/1.1 413 Content Too Large\r\n%b\r\n%b" % (head.encode(), encoded.body))
 
 
 class Call:

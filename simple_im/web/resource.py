@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from simple_im.status import MethodNotAllowed, NotFound, Refused, TooLarge, UnknownError
-from simple_im.web.document import JSON, Answer, preferences, preferred, refusal, to_json, to_toml
+from simple_im.web.document import Answer, refusal
+from simple_im.web.encoding import Encoded, encode
 from simple_im.web.request import BoundedRequest, Call
 from simple_im.web.sending import send_all
 
 Handler = Callable[..., Awaitable[Answer]]
-_IN_THREAD: Final = 65_536
-"""From so many bytes on, a document is written and packed in a thread."""
-_WORTH_PACKING: Final = 1_024
 
 log = Logger()
 
@@ -47,26 +42,31 @@ class Endpoint(Resource):
         return NOT_DONE_YET
 
     async def _answer(self, request: Request, gone: list[object]) -> None:
-        answer = await self._result(request)
-        body, headers = await _written(request, answer)
+        answer, encoded = await self._result(request)
         if gone:
             return
         request.setResponseCode(answer.http)
-        for name, value in {**headers, **answer.headers}.items():
+        for name, value in {**encoded.headers, **answer.headers}.items():
             request.setHeader(name, value)
-        is_sent = await send_all(request, body, gone)
+        is_sent = await send_all(request, encoded.body, gone)
         if is_sent and answer.when_sent is not None and request.method != b"HEAD":
             answer.when_sent()
 
-    async def _result(self, request: Request) -> Answer:
+    async def _result(self, request: Request) -> tuple[Answer, Encoded]:
+        try:
+            answer = await self._handled(request)
+            return answer, await encode(request, answer)
+        except Exception:
+            error = secrets.token_hex(4)
+            log.failure("error {error}: a request failed", error=error)
+            answer = refusal(UnknownError(), error=error)
+            return answer, await encode(request, answer)
+
+    async def _handled(self, request: Request) -> Answer:
         try:
             return await self._handler(request)(Call(request), *self._parameters)
         except Refused as refused:
             return refusal(refused)
-        except Exception:
-            error = secrets.token_hex(4)
-            log.failure("error {error}: a request failed", error=error)
-            return refusal(UnknownError(), error=error)
 
     def _handler(self, request: Request) -> Handler:
         method = request.method.decode("ascii", "replace")
@@ -125,28 +125,3 @@ class Parameter(Folder):
             return Endpoint(self._methods, path.decode()) if path else Missing()
         except UnicodeDecodeError:
             return Missing()
-
-
-async def _written(request: Request, answer: Answer) -> tuple[bytes, dict[str, str]]:
-    """The body in the form that the request asked for, and the headers that say so."""
-    media_type = preferred(_header(request, "accept"))
-    packed = preferences(_header(request, "accept-encoding")).get("gzip", 0.0) > 0
-    if sum(map(len, answer.entries)) > _IN_THREAD:
-        body: bytes = await deferToThread(_document, answer, media_type, packed)
-    else:
-        body = _document(answer, media_type, packed)
-    headers = {"Content-Type": f"{media_type}; charset=utf-8", "Vary": "Accept, Accept-Encoding", "Server": "simple_im"}
-    if body.startswith(b"\x1f\x8b"):
-        headers["Content-Encoding"] = "gzip"
-    return body, {**headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-
-def _document(answer: Answer, media_type: str, packed: bool) -> bytes:
-    body = to_json(answer) if media_type == JSON else to_toml(answer)
-    return gzip.compress(body, 5) if packed and len(body) >= _WORTH_PACKING else body
-
-
-def _header(request: Request, name: str) -> str:
-    value: Any = request.getHeader(name)
-    return value if isinstance(value, str) else ""
-

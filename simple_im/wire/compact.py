@@ -14,12 +14,14 @@ from typing import Final
 from simple_im.wire.scan import Token, tokens
 
 _PIECE: Final = re.compile(rb"""[^\s"'\[\]{}=,\#]+|["'\[\]{}=,\#\n]""")
-_STRING_END: Final = {
-    ord('"'): re.compile(rb'["\\\n]'),
-    ord("'"): re.compile(rb"['\n]"),
-    ord("#"): re.compile(rb"\n"),
+_END: Final = {
+    b'"': re.compile(rb'["\\\n]'),
+    b"'": re.compile(rb"['\n]"),
+    b'"""': re.compile(rb'["\\]'),
+    b"'''": re.compile(rb"'"),
+    b"#": re.compile(rb"\n"),
 }
-_BACKSLASH: Final = ord("\\")
+"""What may end a string or comment that this opened, or begin an escape in it."""
 
 
 def to_toml(text: str) -> str:
@@ -78,8 +80,10 @@ class RecordScanner:
     """
 
     def __init__(self) -> None:
-        self._open = 0
-        """The quote (or `#`) that opened what is open now; 0 for none."""
+        self._open = b""
+        """The quotes (or `#`) that opened what is open now."""
+        self._run = b""
+        """The quotes right before here, where one more may belong to them."""
         self._escaped = False
         self._depth = 0
         self._in_value = False
@@ -89,46 +93,72 @@ class RecordScanner:
     @property
     def complete(self) -> bool:
         """Whether a frame may end here."""
-        return self._has_key and not self._in_header and self._open in (0, ord("#"))
+        return self._has_key and not self._in_header and self._open in (b"", b"#")
 
     def feed(self, data: bytes) -> None:
         """Look at the next bytes of the frame."""
         at = 0
         while at < len(data):
-            at = self._inside(data, at) if self._open else self._outside(data, at)
+            at = self._skip_escaped(data, at) if self._escaped else self._next(data, at)
 
-    def _inside(self, data: bytes, at: int) -> int:
-        if self._escaped:
-            self._escaped = False
-            return at + 1
-        match = _STRING_END[self._open].search(data, at)
+    def _skip_escaped(self, data: bytes, at: int) -> int:
+        self._escaped = False
+        return at + (data[at : at + 1] != b"\n")
+
+    def _next(self, data: bytes, at: int) -> int:
+        """Take the next piece that says something; where to go on."""
+        match = (_END[self._open] if self._open else _PIECE).search(data, at)
+        run, self._run = self._run, b""
         if match is None:
             return len(data)
-        if match[0][0] == _BACKSLASH:
+        if match.start() > at:
+            run = b""
+        (self._inside if self._open else self._outside)(match[0], run)
+        return match.end()
+
+    def _inside(self, piece: bytes, run: bytes) -> None:
+        if piece == b"\\":
             self._escaped = True
+        elif piece == b"\n":
+            self._open = b""
+        elif len(self._open) == 1:
+            self._open, self._run = b"", run * 2
         else:
-            self._open = 0
-        return match.end()
+            self._run = run + piece
+            self._open = b"" if len(self._run) == 3 else self._open
 
-    def _outside(self, data: bytes, at: int) -> int:
-        match = _PIECE.search(data, at)
-        if match is None:
-            return len(data)
-        self._piece(match[0])
-        return match.end()
+    def _outside(self, piece: bytes, run: bytes) -> None:
+        if piece in (b'"', b"'"):
+            self._quote(piece, run)
+        elif piece == b"#":
+            self._open = piece
+        elif piece != b"\n":
+            self._piece(piece)
+
+    def _quote(self, quote: bytes, run: bytes) -> None:
+        """Behind two quotes, the third of three that open; behind three that close, one of two that may follow."""
+        if run[:1] != quote:
+            self._open = self._run = quote
+            self._item()
+        elif len(run) == 2:
+            self._open = quote * 3
+        elif len(run) == 3:
+            self._run = run + quote
 
     def _piece(self, piece: bytes) -> None:
-        if piece in (b'"', b"'", b"#"):
-            self._open = piece[0]
         if piece in (b"[", b"{"):
             self._bracket_opens()
         elif piece in (b"]", b"}"):
             self._bracket_closes()
         elif piece in (b"=", b","):
             self._in_value = piece == b"=" or self._depth > 0
-        elif piece not in (b"#", b"\n"):
-            self._in_value = self._depth > 0
-            self._has_key = self._has_key or not self._in_header
+        else:
+            self._item()
+
+    def _item(self) -> None:
+        """A key, or a value without brackets."""
+        self._in_value = self._depth > 0
+        self._has_key = self._has_key or not self._in_header
 
     def _bracket_opens(self) -> None:
         if self._in_value or self._depth:

@@ -8,7 +8,8 @@ from typing import Final
 from simple_im.limits import FRAME_SIZE, RECORD_SIZE
 from simple_im.wire.compact import RecordScanner
 
-_FIRST_HEADER: Final = re.compile(rb"[ \t]{0,16}\[\[[^\]\n]{0,64}\]\][ \t]{0,16}([^\s#])?")
+_FIRST_HEADER: Final = re.compile(rb"(?:[ \t]*#[^\n]*\n|[ \t]+\n)*[ \t]*\[\[[^\]\n]*\]\][ \t]*([^\s#])?")
+"""The first header, after comments, and the key on its line, if there is one."""
 _DIALECT_KNOWN_BY: Final = 256
 """A first header that has not ended within so many bytes is no compact one."""
 
@@ -59,7 +60,7 @@ class Framer:
         header = _FIRST_HEADER.match(start)
         if header and header[1]:
             self._scanner = RecordScanner()
-            self._scanner.feed(self._buffer)
+            self._scanner.feed(bytes(self._buffer))
         self._dialect_known = bool(
             (header and (header[1] or header.end() < len(start))) or len(start) > _DIALECT_KNOWN_BY or b"\n\n" in start
         )
@@ -102,7 +103,7 @@ class Framer:
 
     def _checked(self, ended: list[bytes]) -> list[bytes]:
         """Drop blank lines before frames; stop at the first frame, ended or not, that is too large."""
-        frames = []
+        frames: list[bytes] = []
         for frame in ended:
             if frame.startswith(b"\n"):
                 frame = frame.lstrip(b"\n")

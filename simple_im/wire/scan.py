@@ -2,6 +2,7 @@
 deep a text nests before anybody parses it, and where the statements of a compact line end.
 
 The scan is linear in the text and never fails: what is no TOML comes out as tokens too, for the parser to refuse.
+A string that is not closed is one token, up to where it would have to be closed, so that no byte is looked at again.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _TOKEN: Final = re.compile(
       (?P<space>[ \t]+)
     | (?P<newline>\r?\n)
     | (?P<comment>\#[^\n]*)
-    | (?P<string>\"\"\"(?:[^\\"]|\\.|"(?!""))*"{3,5}
-                |'''(?:[^']|'(?!''))*'{3,5}
-                |"(?:[^"\\\n]|\\[^\n])*"
-                |'[^'\n]*')
+    | (?P<string>\"\"\"(?:[^\\"]++|\\.|"(?!""))*+(?:"{3,5}|\\)?
+                |'''(?:[^']++|'(?!''))*+(?:'{3,5})?
+                |"(?:[^"\\\n]++|\\[^\n])*+["\\]?
+                |'[^'\n]*+'?)
     | (?P<punctuation>[\[\]{},=])
-    | (?P<word>[^\s\[\]{},="'\#]+)
+    | (?P<word>(?:[0-9]{4}-[0-9]{2}-[0-9]{2}[ ](?=[0-9]{2}:))?[^\s\[\]{},="'\#]+)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -34,16 +35,17 @@ class TooDeep(ValueError):
 
 
 class Token(NamedTuple):
-    """`kind` is one of space, newline, comment, string, punctuation, word, other."""
+    """`kind` is one of space, newline, comment, string, punctuation, word, other; `at` is where it begins."""
 
     kind: str
     text: str
+    at: int
 
 
 def tokens(text: str) -> Iterator[Token]:
     """Cut `text` into tokens; joined again they are the text."""
     for match in _TOKEN.finditer(text):
-        yield Token(match.lastgroup or "other", match.group())
+        yield Token(match.lastgroup or "other", match.group(), match.start())
 
 
 def entry_order(text: str) -> list[str]:
@@ -64,6 +66,9 @@ def _statements(text: str) -> Iterator[list[Token]]:
     depth = dots = 0
     for token in tokens(text):
         depth, dots = _nesting(token, depth, dots, is_header=_is_header(statement))
+        if depth > NESTING or dots > NESTING:
+            line = text.count("\n", 0, token.at) + 1
+            raise TooDeep(f"nested more than {NESTING} levels deep (at line {line})")
         if token.kind == "newline" and depth == 0:
             if statement:
                 yield statement
@@ -88,8 +93,6 @@ def _nesting(token: Token, depth: int, dots: int, *, is_header: bool) -> tuple[i
         dots += token.text.count(".")
     elif token.kind == "newline":
         dots = 0
-    if depth > NESTING or dots > NESTING:
-        raise TooDeep(f"nested more than {NESTING} levels deep")
     return depth, dots
 
 

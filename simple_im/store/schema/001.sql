@@ -25,14 +25,15 @@ CREATE TABLE device (
     seen    INTEGER NOT NULL,
     PRIMARY KEY (user, name)
 ) WITHOUT ROWID;
+CREATE INDEX device_by_age ON device (seen);
 
 -- Entries above a device's cursor that it has acknowledged one by one.
 CREATE TABLE acked (
     user   INTEGER NOT NULL,
     device TEXT NOT NULL,
     seq    INTEGER NOT NULL,
-    PRIMARY KEY (user, device, seq)
-) WITHOUT ROWID;
+    UNIQUE (user, device, seq)
+);
 
 -- Every message of the retention time, once, however many people it is for.
 CREATE TABLE entry (

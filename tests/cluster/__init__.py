@@ -1,0 +1,1 @@
+"""The tests of what nodes know of each other."""

@@ -1,0 +1,92 @@
+"""How SQLite goes about the statements that everybody waits for: by an index, however much there is."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from simple_im.store import inbox_sql, retention, tokens
+from simple_im.store.batch import AckedRange, DeviceRow
+from simple_im.store.database import Cursor
+from simple_im.store.entries import Entry
+from tests.store.stepped import SteppedCase
+
+TABLES = {"user", "device", "acked", "entry", "inbox", "token", "a", "d", "e", "i", "t"}
+"""The tables, and what the statements call them."""
+
+
+class Explained:
+    """A connection's cursor that notes the plan of each statement before it runs it."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self.plans: list[str] = []
+
+    def execute(self, sql: str, parameters: Any = ()) -> None:
+        for *_, step in self._cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters):
+            self.plans.append(step)
+        self._cursor.execute(sql, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+class PlanTests(SteppedCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.device(2)
+        self.explained = Explained(self.database.cursor())
+        self.cursor = Cursor(self.explained)
+
+    def assert_by_index(self, *tables: str) -> None:
+        """Each of these tables was searched, and none was gone through from end to end."""
+        scans = [step for step in self.explained.plans if step.startswith("SCAN") and step.split()[1] in TABLES]
+        self.assertEqual(scans, [])
+        searched = {step.split()[1] for step in self.explained.plans if step.startswith("SEARCH")}
+        self.assertLessEqual(set(tables), searched)
+
+    def test_read_page(self) -> None:
+        """A page, in order without sorting."""
+        inbox_sql.read_page(self.cursor, 2, "phone", 0, 10, 100)
+        self.assert_by_index("i", "e", "a")
+        self.assertNotIn("USE TEMP B-TREE FOR ORDER BY", self.explained.plans)
+
+    def test_find(self) -> None:
+        """What an acknowledgement by id names."""
+        inbox_sql.find_unacknowledged(self.cursor, 2, "phone", 0, 10, b"a")
+        self.assert_by_index("i", "e", "a")
+
+    def test_find_message(self) -> None:
+        """A message that comes again."""
+        inbox_sql.find_message(self.cursor, 2, "phone", b"a")
+        self.assert_by_index("entry")
+
+    def test_devices(self) -> None:
+        """A device, and one that becomes known."""
+        inbox_sql.open_device(self.cursor, 2, "phone")
+        inbox_sql.add_device(self.cursor, 2, "new", 0, 32)
+        self.assert_by_index("device", "user", "inbox", "i", "e", "a", "d", "acked")
+
+    def test_write_batch(self) -> None:
+        """A commit, with one row of each kind and with many."""
+        for count in (1, 300):
+            entries = [Entry(count + n, 0, 1, "phone", b"a", (2,), b"") for n in range(count)]
+            rows = [DeviceRow(1, 1, 1, 1, "[]", True, 2, "phone")] * count
+            inbox_sql.write_batch(self.cursor, entries, [AckedRange(2, "phone", 0, 9)] * count, rows)
+            self.assert_by_index("i", "device", "a", "acked")
+
+    def test_retention(self) -> None:
+        """What expires, and who is forgotten."""
+        entries = [Entry(n, 0, 1, "phone", b"a", (2,), b"") for n in range(1, 300)]
+        inbox_sql.write_batch(self.cursor, entries, [], [])
+        retention._purge(self.cursor, 1)
+        retention._forget(self.cursor, 1)
+        self.assert_by_index("entry", "inbox", "device", "acked", "d", "a", "token")
+
+    def test_tokens(self) -> None:
+        """A token's use, and those that have expired."""
+        tokens._insert(self.cursor, b"hash", 2, "phone", 0)
+        tokens._claim(self.cursor, b"hash", 2, "phone", 0)
+        tokens._prolong(self.cursor, [b"hash", b"other"] * 200, 0)
+        tokens._purge(self.cursor, 10)
+        self.assert_by_index("token", "t", "device")

@@ -1,0 +1,1 @@
+"""The wire: bytes to frames to items, and back."""
