@@ -7,8 +7,8 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,11 @@ from twisted.python import usage
 
 from simple_im import __version__
 from simple_im.limits import DAY
+from simple_im.media import DEFAULT_SIZES, KINDS, MEBIBYTE
 
 RETENTION_DAYS_LIMIT: Final = 36_500
+MEBIBYTES_LIMIT: Final = 4_096
+MEMBERS_LIMIT: Final = 100_000
 HOST_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", re.ASCII)
 
 
@@ -39,6 +42,11 @@ class Config:
     """The host that clients are told to connect to, where it is not the one they asked."""
     retention: float
     """How long an entry waits for a device, in seconds."""
+    idle_timeout: float = 0
+    """The seconds after which a silent IM connection is closed; 0 is never."""
+    group_members: int = 500
+    media_sizes: Mapping[str, int] = field(default_factory=lambda: DEFAULT_SIZES)
+    """The largest file of each kind, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,29 @@ def days(given: Given) -> float:
     return number
 
 
+def seconds(given: Given) -> float:
+    return _number(given, 0, DAY, "number of seconds: give one from 0, for never, to 86400")
+
+
+def mebibytes(given: Given) -> int:
+    return int(_number(given, 1, MEBIBYTES_LIMIT, f"size: give whole MiB from 1 to {MEBIBYTES_LIMIT}", whole=True))
+
+
+def members(given: Given) -> int:
+    return int(_number(given, 2, MEMBERS_LIMIT, f"size of a group: give one from 2 to {MEMBERS_LIMIT}", whole=True))
+
+
+def _number(given: Given, least: float, most: float, wanted: str, *, whole: bool = False) -> float:
+    """A number within limits; `wanted` goes on the sentence "… is no" for any other."""
+    try:
+        number = float(given.value)
+    except (ValueError, OverflowError):
+        number = least - 1
+    if not least <= number <= most or (whole and number != int(number)):
+        raise StartError(f"{given} is no {wanted}")
+    return number
+
+
 def is_address(text: str) -> bool:
     """Whether `text` is an IP address, written as IPv4 or IPv6 is."""
     try:
@@ -149,6 +180,11 @@ SETTINGS: Final = (
     Setting("im-port", 1987, (int,), port, "Port of the IM door; 0: the system picks one [default: 1987]"),
     Setting("interface", "", (str,), interface, "IP address to listen on [default: all of this machine]"),
     Setting("advertise", None, (str,), advertise, "Host that clients are told to connect to [default: the one asked]"),
+    Setting("idle-timeout", 0, (int, float), seconds, "Seconds until a silent connection is closed [default: never]"),
+    Setting("group-members", 500, (int,), members, "How many members a group may have [default: 500]"),
+    Setting("max-audio", 2, (int,), mebibytes, "Size of an audio file, in MiB [default: 2]"),
+    Setting("max-image", 10, (int,), mebibytes, "Size of an image, in MiB [default: 10]"),
+    Setting("max-video", 100, (int,), mebibytes, "Size of a video, in MiB [default: 100]"),
     Setting("retention-days", 7, (int, float), days, "Days that a message waits for a device [default: 7]"),
 )
 
@@ -253,4 +289,7 @@ def config_from(options: Options) -> Config:
         interface=options["interface"],
         advertise=options["advertise"],
         retention=float(options["retention-days"] * DAY),
+        idle_timeout=float(options["idle-timeout"]),
+        group_members=options["group-members"],
+        media_sizes={kind: options[f"max-{kind}"] * MEBIBYTE for kind in KINDS},
     )

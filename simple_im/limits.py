@@ -30,6 +30,8 @@ CLOSE_GRACE: Final = 5
 """How long a peer may take to close after `bye` until it is cut off."""
 RECENT_ACKS: Final = 1_024
 """Ids of acknowledgements remembered on a compact connection, whose client acknowledges them too."""
+RECENT_REVOCATIONS: Final = 256
+"""Revoked tokens remembered for logins with them that are under way."""
 KEEPALIVE: Final = (60, 15, 4)
 """TCP keepalive: idle time, interval, probes; a dead peer is found after two minutes."""
 
@@ -71,3 +73,13 @@ PASSWORD_QUEUE: Final = 256
 """Passwords waiting to be hashed; one more is answered with 429."""
 KNOWN_USERS: Final = 100_000
 """User ids remembered as existing."""
+
+# Groups and media.
+KNOWN_GROUPS: Final = 1_000
+"""Groups whose members are remembered."""
+UPLOAD_BUFFER: Final = 262_144
+"""What of an upload may wait for the disk; its connection is not read from while more does."""
+UPLOAD_FIELD: Final = 1_024
+"""A field of an upload that is no file."""
+UPLOAD_FIELDS: Final = 16
+"""Fields in an upload."""

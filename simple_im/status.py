@@ -10,6 +10,7 @@ LOGIN_REQUIRED: Final = "login required"
 ALREADY_LOGGED_IN: Final = "already logged in"
 NO_SUCH_USER: Final = "no such user"
 NO_SUCH_GROUP: Final = "no such group"
+NOT_A_MEMBER: Final = "not a member"
 TOO_LARGE: Final = "too large"
 STORAGE_UNAVAILABLE: Final = "storage unavailable"
 UNKNOWN_ERROR: Final = "unknown error"
@@ -19,6 +20,7 @@ BYE_REPLACED: Final = "replaced"
 BYE_REVOKED: Final = "revoked"
 BYE_SHUTDOWN: Final = "shutdown"
 BYE_SLOW: Final = "slow"
+BYE_IDLE: Final = "idle"
 BYE_ERROR: Final = "error"
 
 
@@ -116,3 +118,33 @@ class UnknownError(Refused):
     """A fault of ours; `error` is the id under which the log has it."""
 
     http, status, reason = 500, 2, "Unknown Error"
+
+
+class Forbidden(Refused):
+    """It is there, and not for this user to do or see."""
+
+    http, status, reason = 403, 1, "Unauthorized"
+
+
+class ContactExists(Refused):
+    """The two are contacts already."""
+
+    http, status, reason = 409, 1, "Contact exists"
+
+
+class WaitingForAccept(Refused):
+    """The user has asked already and was not answered."""
+
+    http, status, reason = 409, 1, "Waiting for accept"
+
+
+class MemberExists(Refused):
+    """The user is in the group already."""
+
+    http, status, reason = 409, 1, "Member exists"
+
+
+class GroupFull(Refused):
+    """The group has as many members as a group may have."""
+
+    http, status, reason = 409, 1, "Group is full"

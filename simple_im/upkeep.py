@@ -14,6 +14,7 @@ from simple_im.im.sessions import Sessions
 from simple_im.limits import DEVICE_LIFE, TOKEN_TOUCH
 from simple_im.status import StorageUnavailable
 from simple_im.store.database import Database
+from simple_im.store.files import Files
 from simple_im.store.retention import forget_devices, purge_entries
 from simple_im.store.tokens import Tokens
 
@@ -28,10 +29,17 @@ class Upkeep:
     """Runs at start and then a hundred times in a retention time, at least every ten minutes."""
 
     def __init__(
-        self, database: Database, tokens: Tokens, sessions: Sessions, retention: float, clock: IReactorTime
+        self,
+        database: Database,
+        tokens: Tokens,
+        files: Files,
+        sessions: Sessions,
+        retention: float,
+        clock: IReactorTime,
     ) -> None:
         self._database = database
         self._tokens = tokens
+        self._files = files
         self._sessions = sessions
         self._retention = retention
         self._clock = clock
@@ -72,6 +80,7 @@ class Upkeep:
             await self._tokens.purge()
             await self._while_any(forget_devices, int(now - DEVICE_LIFE))
             await self._while_any(purge_entries, int(now - self._retention))
+            await self._files.purge(int(now - self._retention))
         except StorageUnavailable:
             log.warn("upkeep is put off: the database does not take it")
         except Exception:

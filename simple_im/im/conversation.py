@@ -72,7 +72,14 @@ class Node:
     """What the conversations of a node share."""
 
     def __init__(
-        self, gate: Gate, router: Router, inbox: Inbox, sessions: Sessions, turn: Turn, clock: IReactorTime
+        self,
+        gate: Gate,
+        router: Router,
+        inbox: Inbox,
+        sessions: Sessions,
+        turn: Turn,
+        clock: IReactorTime,
+        idle_timeout: float = 0,
     ) -> None:
         self.gate = gate
         self.router = router
@@ -80,6 +87,7 @@ class Node:
         self.sessions = sessions
         self.turn = turn
         self.clock = clock
+        self.idle_timeout = idle_timeout
 
     def end_turn(self) -> None:
         """An event of the reactor is dealt with: write what it brought to whom, and to disk."""
@@ -201,6 +209,8 @@ class Conversation:
 
     async def _log_in(self, request: Request) -> None:
         session, opened = await self._node.gate.admit(_credentials(request))
+        if self._node.sessions.was_revoked(session.token_hash):
+            raise LoginRefused()
         if not self._closed:
             self._replace(session)
             self._begin(request, session, opened)

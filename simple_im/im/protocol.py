@@ -6,19 +6,18 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from simple_im.im.conversation import Conversation, Node
 from simple_im.im.outbox import Outbox
-from simple_im.limits import CLOSE_GRACE, LOGIN_DEADLINE, WRITE_STALL
-from simple_im.status import BYE_SLOW
+from simple_im.im.watches import Idle, Stall
+from simple_im.limits import CLOSE_GRACE, LOGIN_DEADLINE
+from simple_im.status import BYE_IDLE, BYE_SLOW
 from simple_im.transport import buffered_bytes, taken_bytes, tune
 from simple_im.wire.framing import Framer
-
-_STALL_CHECKS = 10
 
 
 class Doorkeeper(Interface):
@@ -45,6 +44,7 @@ class ImProtocol(Protocol):
         self._conversation = Conversation(node, self, self._outbox)
         self._deadline: IDelayedCall | None = None
         self._stall = Stall(self, node.clock)
+        self._idle = Idle(self, node.clock, node.idle_timeout)
         self._paused = self._reads = self._hung_up = False
 
     # From the transport.
@@ -61,6 +61,7 @@ class ImProtocol(Protocol):
         """Take one TLS record."""
         if self._hung_up:
             return
+        self._idle.heard()
         received = self._framer.feed(data)
         self._outbox.compact = self._framer.compact
         self._conversation.frames_received(received)
@@ -74,6 +75,7 @@ class ImProtocol(Protocol):
         self._hung_up = True
         self._cancel_deadline()
         self._stall.stop()
+        self._idle.stop()
         self._conversation.closed()
         self._doorkeeper.closed(self)
 
@@ -99,6 +101,7 @@ class ImProtocol(Protocol):
     def logged_in(self) -> None:
         """The login frame has come."""
         self._cancel_deadline()
+        self._idle.watch()
 
     def changed(self) -> None:
         """Read only while what was read is done with and what was written is gone."""
@@ -113,6 +116,7 @@ class ImProtocol(Protocol):
         self._hung_up = True
         self._cancel_deadline()
         self._stall.stop()
+        self._idle.stop()
         self.transport.unregisterProducer()
         self.changed()
         self._deadline = self._node.clock.callLater(CLOSE_GRACE, self.transport.abortConnection)
@@ -121,6 +125,10 @@ class ImProtocol(Protocol):
     def slow(self) -> None:
         """Nothing could be written for too long."""
         self._conversation.bye(BYE_SLOW)
+
+    def idle(self) -> None:
+        """Nothing has come for too long."""
+        self._conversation.bye(BYE_IDLE)
 
     def unwritten(self) -> int:
         """The bytes that wait in the transport's buffer."""
@@ -148,45 +156,6 @@ class ImProtocol(Protocol):
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
-
-
-class Stall:
-    """Watches a connection while something waits to be written: closed when nothing of it could be written for
-    `limits.WRITE_STALL`."""
-
-    def __init__(self, protocol: ImProtocol, clock: IReactorTime) -> None:
-        self._protocol = protocol
-        self._clock = clock
-        self._call: IDelayedCall | None = None
-        self._checks = self._written = 0
-
-    def watch(self) -> None:
-        """Something was written; watch until all of it is gone."""
-        if self._call is None:
-            self._checks, self._written = 0, self._protocol.written()
-            self._again()
-
-    def stop(self) -> None:
-        """Watch no more."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-
-    def _again(self) -> None:
-        self._call = self._clock.callLater(WRITE_STALL / _STALL_CHECKS, self._check)
-
-    def _check(self) -> None:
-        self._call = None
-        if self._protocol.unwritten():
-            self._count()
-
-    def _count(self) -> None:
-        before, self._written = self._written, self._protocol.written()
-        self._checks = self._checks + 1 if self._written == before else 0
-        if self._checks >= _STALL_CHECKS:
-            self._protocol.slow()
-        else:
-            self._again()
 
 
 class ImFactory(Factory):

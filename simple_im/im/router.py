@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from simple_im.im.device import Device
 from simple_im.im.sessions import Presence
-from simple_im.status import NO_SUCH_GROUP, NO_SUCH_USER
+from simple_im.status import NO_SUCH_GROUP, NO_SUCH_USER, NOT_A_MEMBER
 from simple_im.store.entries import Draft, Receipt
 from simple_im.wire.frames import Message
 
@@ -19,6 +19,14 @@ class Users(Protocol):
     def is_known(self, user: int) -> bool: ...
 
     async def exists(self, user: int) -> bool: ...
+
+
+class Groups(Protocol):
+    """Who is in a group; see `store.groups.Groups`."""
+
+    def known_members(self, g_id: int) -> tuple[int, ...] | None: ...
+
+    async def members(self, g_id: int) -> tuple[int, ...]: ...
 
 
 class Inbox(Protocol):
@@ -32,42 +40,63 @@ class Inbox(Protocol):
 class Router:
     """Routes messages; what comes of each, its receipt is told."""
 
-    def __init__(self, users: Users, inbox: Inbox) -> None:
+    def __init__(self, users: Users, groups: Groups, inbox: Inbox) -> None:
         self._users = users
+        self._groups = groups
         self._inbox = inbox
 
     def route(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> Deferred[None] | None:
-        """Append a message for its addressee and the sender's other devices; a Deferred where it takes a look-up.
+        """Append a message for its addressees and the sender's other devices; a Deferred where it takes a look-up.
 
         Messages of one connection keep their order only if the next waits for the Deferred.
         """
         if message.table in ("gm", "gn"):
-            receipt.refused([message.id], NO_SUCH_GROUP)
-        elif not self._users.is_known(message.to):
-            return Deferred.fromCoroutine(self._look_up(message, device, presence, receipt))
-        elif message.dup:
-            draft = _draft(message, device, presence)
-            return Deferred.fromCoroutine(self._inbox.append_again(draft, receipt))
+            members = self._groups.known_members(message.to)
+            if members is None:
+                return Deferred.fromCoroutine(self._look_up_group(message, device, presence, receipt))
+            return self._to_group(message, members, device, presence, receipt)
+        if not self._users.is_known(message.to):
+            return Deferred.fromCoroutine(self._look_up_user(message, device, presence, receipt))
+        return self._append(message, (message.to,), device, presence, receipt)
+
+    async def _look_up_user(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> None:
+        if await self._users.exists(message.to):
+            await _done(self._append(message, (message.to,), device, presence, receipt))
         else:
-            self._inbox.append(_draft(message, device, presence), receipt)
+            receipt.refused([message.id], NO_SUCH_USER)
+
+    async def _look_up_group(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> None:
+        members = await self._groups.members(message.to)
+        await _done(self._to_group(message, members, device, presence, receipt))
+
+    def _to_group(
+        self, message: Message, members: tuple[int, ...], device: Device, presence: Presence, receipt: Receipt
+    ) -> Deferred[None] | None:
+        if device.state.user in members:
+            return self._append(message, members, device, presence, receipt)
+        receipt.refused([message.id], NOT_A_MEMBER if members else NO_SUCH_GROUP)
         return None
 
-    async def _look_up(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> None:
-        if not await self._users.exists(message.to):
-            receipt.refused([message.id], NO_SUCH_USER)
-        else:
-            routed = self.route(message, device, presence, receipt)
-            if routed is not None:
-                await routed
+    def _append(
+        self, message: Message, users: tuple[int, ...], device: Device, presence: Presence, receipt: Receipt
+    ) -> Deferred[None] | None:
+        draft = _draft(message, users, device, presence)
+        if message.dup:
+            return Deferred.fromCoroutine(self._inbox.append_again(draft, receipt))
+        self._inbox.append(draft, receipt)
+        return None
 
 
-def _draft(message: Message, device: Device, presence: Presence) -> Draft:
+async def _done(waiting: Deferred[None] | None) -> None:
+    if waiting is not None:
+        await waiting
+
+
+def _draft(message: Message, users: tuple[int, ...], device: Device, presence: Presence) -> Draft:
     """The sender's own inbox is left out where nobody could miss anything: no other device is known, and this one has
     acknowledged all there is, so that a device of later begins behind it anyway."""
     sender, name = device.state.user, device.state.device
+    others = tuple([user for user in users if user != sender])
     alone = len(presence.names) == 1 and device.caught_up
-    if message.to == sender:
-        users: tuple[int, ...] = () if alone else (sender,)
-    else:
-        users = (message.to,) if alone else (message.to, sender)
-    return Draft(sender, name, message.id, users, message.head, message.tail)
+    recipients = others if alone else (*others, sender)
+    return Draft(sender, name, message.id, recipients, message.head, message.tail)

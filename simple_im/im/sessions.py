@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
 from simple_im.im.device import Device
 from simple_im.im.outbox import Turn
+from simple_im.limits import RECENT_REVOCATIONS
+from simple_im.status import BYE_REVOKED
 from simple_im.store.entries import Entry
+from simple_im.store.tokens import Session
 
 
 class Connection(Protocol):
@@ -39,6 +43,7 @@ class Sessions:
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._users: dict[int, Presence] = {}
+        self._revoked: deque[bytes] = deque(maxlen=RECENT_REVOCATIONS)
 
     def deliver(self, entry: Entry) -> None:
         """Push an entry to every connected device of every user that it is for."""
@@ -78,6 +83,17 @@ class Sessions:
         """A device has become known."""
         if user in self._users:
             self._users[user].names.add(device)
+
+    def revoke(self, session: Session) -> None:
+        """A token is good for nothing any more: its connection ends, also one that is about to begin."""
+        self._revoked.append(session.token_hash)
+        connection = self.find(session.user, session.device)
+        if connection is not None and connection.token_hash == session.token_hash:
+            connection.bye(BYE_REVOKED)
+
+    def was_revoked(self, token_hash: bytes) -> bool:
+        """Whether a token was revoked a short time ago, while a login with it may have been under way."""
+        return token_hash in self._revoked
 
     def __iter__(self) -> Iterator[Connection]:
         for presence in list(self._users.values()):

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from simple_im.limits import KNOWN_USERS
 from simple_im.status import UserExists
+from simple_im.store.contacts import touch_contact
 from simple_im.store.database import Cursor, Database
 
 _LARGEST: Final = 2**63 - 1
@@ -27,6 +28,14 @@ class Password(NamedTuple):
 
     user: int
     hash: str
+
+
+class Changes(NamedTuple):
+    """New values for an account; None leaves a value as it is. `password` is a hash in PHC form."""
+
+    name: str | None = None
+    avatar: str | None = None
+    password: str | None = None
 
 
 class Accounts:
@@ -54,6 +63,14 @@ class Accounts:
     async def by_phone(self, phone: str) -> User | None:
         """The user with this phone."""
         return await self._database.read(_find, "phone", phone)
+
+    async def update(self, user: int, changes: Changes) -> None:
+        """Change what is given; the lists of those who have the user for a contact change with it."""
+        await self._database.write(_update, user, changes)
+
+    async def password_of(self, user: int) -> str | None:
+        """The hash that the user's password must match."""
+        return await self._database.read(_password_of, user)
 
     def is_known(self, user: int) -> bool:
         """Whether the user is remembered to exist; if not, `exists` knows."""
@@ -97,3 +114,18 @@ _FIND: Final = {
 def _find(cursor: Cursor, by: str, value: Any) -> User | None:
     row = cursor.execute(_FIND[by], (value,)).one()
     return None if row is None else User(*row)
+
+
+def _password_of(cursor: Cursor, user: int) -> str | None:
+    row = cursor.execute("SELECT password FROM user WHERE id = ?", (user,)).one()
+    return None if row is None else str(row[0])
+
+
+def _update(cursor: Cursor, user: int, changes: Changes) -> None:
+    cursor.execute(
+        "UPDATE user SET name = coalesce(?, name), avatar = coalesce(?, avatar), password = coalesce(?, password)"
+        " WHERE id = ?",
+        (*changes, user),
+    )
+    if changes.name is not None or changes.avatar is not None:
+        touch_contact(cursor, user)

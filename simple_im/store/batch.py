@@ -49,6 +49,7 @@ class Batch:
     def __init__(self, held: bool) -> None:
         self.held = held
         self.entries: list[Entry] = []
+        self.outgoing: list[tuple[int]] = []
         self.acked: list[AckedRange] = []
         self.dirty: dict[DeviceState, None] = {}
         self.receipts: dict[Receipt, list[bytes]] = {}
@@ -61,9 +62,11 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.entries or self.acked or self.dirty or self.waiters)
 
-    def add(self, entry: Entry, receipt: Receipt) -> None:
-        """Take an entry; `receipt` is told when it is on disk, or not."""
+    def add(self, entry: Entry, receipt: Receipt, outgoing: int | None = None) -> None:
+        """Take an entry, kept until now as `outgoing`; `receipt` is told when it is on disk, or not."""
         self.entries.append(entry)
+        if outgoing is not None:
+            self.outgoing.append((outgoing,))
         self.size += len(entry.wire)
         self.await_receipt(receipt, entry.id)
 

@@ -20,6 +20,8 @@ class Draft:
     users: tuple[int, ...]
     head: bytes
     tail: bytes = b""
+    outgoing: int | None = None
+    """Where it was kept until now, if it was (`store.outgoing`); with its commit it is not any more."""
 
 
 @dataclass(slots=True, eq=False)

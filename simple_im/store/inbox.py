@@ -61,7 +61,7 @@ class SQLiteInbox:
         seq, ts = self._sequence.take(), int(self._clock.seconds())
         wire = stamped(draft.head, draft.tail, draft.sender, ts, seq)
         entry = Entry(seq, ts, draft.sender, draft.device, draft.id, draft.users, wire)
-        self._gathering.add(entry, receipt)
+        self._gathering.add(entry, receipt, draft.outgoing)
         if not self._gathering.held:
             self._outlet.deliver(entry)
 
@@ -127,7 +127,8 @@ class SQLiteInbox:
 
     async def _write(self, batch: Batch) -> None:
         try:
-            await self._database.write(inbox_sql.write_batch, batch.entries, batch.acked, batch.device_rows())
+            rows = batch.device_rows()
+            await self._database.write(inbox_sql.write_batch, batch.entries, batch.outgoing, batch.acked, rows)
         except StorageUnavailable:
             self._failed(batch)
         except Exception:
@@ -244,8 +245,8 @@ class SQLiteInbox:
 
     async def find(self, state: DeviceState, id_: bytes) -> int | None:
         """The oldest entry with this id that the device was sent or shown and has not acknowledged."""
-        await self.flush()
         to = max(state.sent, state.shown)
+        await self.flush()
         return await self._database.read(inbox_sql.find_unacknowledged, state.user, state.device, state.cursor, to, id_)
 
     # Acknowledging.

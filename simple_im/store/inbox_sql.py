@@ -10,6 +10,7 @@ from simple_im.store.entries import Entry
 
 _ADD_ENTRIES: Final = "INSERT INTO entry (seq, ts, sender, device, id, users, wire) VALUES :rows"
 _ADD_TO_INBOXES: Final = "INSERT INTO inbox (user, seq) VALUES :rows"
+_REMOVE_OUTGOING: Final = "WITH sent (id) AS (VALUES :rows) DELETE FROM outgoing WHERE id IN (SELECT id FROM sent)"
 _ACKNOWLEDGE: Final = """
     WITH reach (user, device, after, upto) AS (VALUES :rows)
     INSERT OR IGNORE INTO acked SELECT r.user, r.device, i.seq
@@ -49,13 +50,20 @@ class DeviceRecord(NamedTuple):
     expired: int
 
 
-def write_batch(cursor: Cursor, entries: list[Entry], acked: list[AckedRange], devices: list[DeviceRow]) -> None:
+def write_batch(
+    cursor: Cursor,
+    entries: list[Entry],
+    outgoing: list[tuple[int]],
+    acked: list[AckedRange],
+    devices: list[DeviceRow],
+) -> None:
     """One commit: a handful of statements whatever the batch's size."""
     cursor.many(
         _ADD_ENTRIES,
         [(e.seq, e.ts, e.sender, e.device, e.id, " ".join(map(str, e.users)), e.wire) for e in entries],
     )
     cursor.many(_ADD_TO_INBOXES, [(user, e.seq) for e in entries for user in e.users])
+    cursor.many(_REMOVE_OUTGOING, outgoing)
     cursor.many(_ACKNOWLEDGE, acked)
     cursor.many(
         _WRITE_DEVICES,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from math import isfinite
 from typing import Any, Final
 
 import tomli
+from twisted.web.server import Request
 
 from simple_im.status import Refused
 from simple_im.wire.toml import write_entry
@@ -33,6 +34,8 @@ class Answer:
     http: int = 200
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    writer: Callable[[Request, list[object]], Awaitable[None]] | None = None
+    """Writes the whole answer, where that is no document; its second argument is empty while it can be written."""
     when_sent: Callable[[], None] | None = None
     """Called when the last byte of it is written, if it is."""
 

@@ -12,7 +12,6 @@ from simple_im.web.document import JSON, TOML, Answer, preferences, preferred, t
 
 _IN_THREAD: Final = 65_536
 """From so many bytes on, a document is written and packed in a thread."""
-_WORTH_PACKING: Final = 1_024
 _HEADERS: Final = {
     "Vary": "Accept, Accept-Encoding",
     "Server": "simple_im",
@@ -40,7 +39,7 @@ def encode_now(request: Request, answer: Answer) -> Encoded:
     """`encode` for an answer that is small, or in a thread."""
     media_type, body = _written(request, answer)
     headers = {"Content-Type": f"{media_type}; charset=utf-8", **_HEADERS}
-    if len(body) < _WORTH_PACKING or not _takes_gzip(request):
+    if not _takes_gzip(request):
         return Encoded(body, headers)
     return Encoded(gzip.compress(body, 5), {**headers, "Content-Encoding": "gzip"})
 

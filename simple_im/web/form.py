@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from simple_im.status import BadRequest
+from simple_im.status import BadRequest, NotFound
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _DIGITS: Final = re.compile(r"[0-9]{5,20}")
 _NAME_SIZE: Final = 64
-_PASSWORD_SIZES: Final = (6, 128)
+_AVATAR_SIZE: Final = 256
+LONGEST_PASSWORD: Final = 128
+_PASSWORD_SIZES: Final = (6, LONGEST_PASSWORD)
+_LARGEST_ID: Final = 2**63 - 1
 _DEVICE_SIZE: Final = 32
 
 
@@ -36,8 +39,26 @@ class Form:
         """A required integer."""
         return to_integer(name, self.text(name))
 
+    def present(self, name: str) -> str:
+        """A parameter that must be there and may be empty."""
+        if not self.has(name):
+            raise BadRequest(f"{name} Required")
+        return decoded(name, self._args[name.encode()][0])
+
+    def id(self, name: str) -> int:
+        """The id of something that there is; see `to_id`."""
+        return to_id(name, self.text(name))
+
+    def ids(self, name: str) -> list[int]:
+        """The ids in a parameter that may be there any number of times."""
+        return [to_id(name, decoded(name, value)) for value in self._args.get(name.encode(), ())]
+
+    def avatar(self) -> str:
+        """Where a user's picture is, or nothing."""
+        return _sized("avatar", self.present("avatar"), 0, _AVATAR_SIZE)
+
     def name(self) -> str:
-        """A user's name."""
+        """A user's or a group's name."""
         return _sized("name", self.text("name"), 1, _NAME_SIZE)
 
     def new_phone(self) -> str:
@@ -66,6 +87,14 @@ def to_integer(name: str, text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise BadRequest(f"{name} must be an integer")
     return int(text)
+
+
+def to_id(name: str, text: str) -> int:
+    """The id that `text` is; raises `NotFound` for a number that is nobody's."""
+    number = to_integer(name, text)
+    if not 0 < number <= _LARGEST_ID:
+        raise NotFound()
+    return number
 
 
 def to_phone(text: str) -> str:

@@ -13,6 +13,7 @@ from simple_im.store.entries import Opened, Page
 from simple_im.store.tokens import Tokens
 from simple_im.web.document import Answer
 from simple_im.web.request import Call
+from simple_im.web.resource import Handler
 
 _MOST: Final = 1_000_000
 """A larger `limit` counts as this one; the size limit cuts the answer long before."""
@@ -40,6 +41,10 @@ class Offline:
         self._inbox = inbox
         self._sessions = sessions
 
+    def routes(self) -> dict[str, Handler]:
+        """Who answers where."""
+        return {"GET /offline": self.show, "DELETE /offline": self.forget}
+
     async def show(self, call: Call) -> Answer:
         """`GET /offline`: the oldest first; shown they are when the answer's last byte is written."""
         state = await self._device(call)
@@ -60,10 +65,12 @@ class Offline:
     async def forget(self, call: Call) -> Answer:
         """`DELETE /offline`: what has been shown so far is acknowledged, and nothing else."""
         state = await self._device(call)
-        await self._inbox.forget_shown(state)
-        connection = self._sessions.find(state.user, state.device)
-        if connection is not None:
-            connection.device.cursor_moved()
+        try:
+            await self._inbox.forget_shown(state)
+        finally:
+            connection = self._sessions.find(state.user, state.device)
+            if connection is not None:
+                connection.device.cursor_moved()
         return Answer()
 
     async def _device(self, call: Call) -> DeviceState:

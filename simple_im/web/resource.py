@@ -43,7 +43,9 @@ class Endpoint(Resource):
 
     async def _answer(self, request: Request, gone: list[object]) -> None:
         answer, encoded = await self._result(request)
-        if gone:
+        if answer.writer is not None:
+            await answer.writer(request, gone)
+        if gone or answer.writer is not None:
             return
         request.setResponseCode(answer.http)
         for name, value in {**encoded.headers, **answer.headers}.items():
@@ -95,33 +97,3 @@ class Missing(Endpoint):
 
     def _handler(self, request: Request) -> Handler:
         raise NotFound()
-
-
-class Folder(Resource):
-    """A path that has others below it, and nothing itself."""
-
-    def __init__(self) -> None:
-        Resource.__init__(self)
-
-    def getChild(self, path: bytes, request: Request) -> Resource:
-        """Any other path."""
-        return Missing()
-
-    def render(self, request: Request) -> int:
-        """There is nothing here itself."""
-        return Missing().render(request)
-
-
-class Parameter(Folder):
-    """A path whose next part is a parameter: `/user/id/N`."""
-
-    def __init__(self, methods: Mapping[str, Handler]) -> None:
-        super().__init__()
-        self._methods = methods
-
-    def getChild(self, path: bytes, request: Request) -> Resource:
-        """The endpoint for this parameter."""
-        try:
-            return Endpoint(self._methods, path.decode()) if path else Missing()
-        except UnicodeDecodeError:
-            return Missing()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from twisted.web.resource import Resource
 
 from simple_im.web.document import Answer
-from simple_im.web.offline import Offline
 from simple_im.web.request import Call
-from simple_im.web.resource import Endpoint, Folder, Handler, Parameter
-from simple_im.web.server import Login, Servers
-from simple_im.web.user import Users
+from simple_im.web.resource import Handler
+from simple_im.web.tree import make_tree
+
+
+class Pages(Protocol):
+    """Handlers that know where they belong."""
+
+    def routes(self) -> dict[str, Handler]:
+        """Handlers by method and path, such as `GET /user/id/*`."""
 
 
 async def health(_call: Call) -> Answer:
@@ -17,31 +24,9 @@ async def health(_call: Call) -> Answer:
     return Answer(text="ok\n")
 
 
-def make_root(users: Users, login: Login, servers: Servers, offline: Offline) -> Resource:
+def make_root(*pages: Pages) -> Resource:
     """Every path and who answers there."""
-    root = Folder()
-    root.putChild(b"health", Endpoint({"GET": health}))
-    root.putChild(b"user", _user(users))
-    root.putChild(b"server", _posts(login, servers))
-    root.putChild(b"offline", Endpoint({"GET": offline.show, "DELETE": offline.forget}))
-    return root
-
-
-def _user(users: Users) -> Resource:
-    branch = Endpoint({"POST": users.create})
-    branch.putChild(b"id", Parameter({"GET": users.by_id}))
-    branch.putChild(b"phone", Parameter({"GET": users.by_phone}))
-    return branch
-
-
-def _posts(login: Login, servers: Servers) -> Resource:
-    handlers: dict[bytes, Handler] = {
-        b"login": login.login,
-        b"reconnect": servers.reconnect,
-        b"failed": servers.failed,
-        b"logout": servers.logout,
-    }
-    folder = Folder()
-    for name, handler in handlers.items():
-        folder.putChild(name, Endpoint({"POST": handler}))
-    return folder
+    routes: dict[str, Handler] = {"GET /health": health}
+    for each in pages:
+        routes.update(each.routes())
+    return make_tree(routes)

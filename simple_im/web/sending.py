@@ -18,14 +18,15 @@ async def send_all(request: Request, body: bytes, gone: list[object]) -> bool:
     """
     request.setHeader("Content-Length", str(len(body)))
     request.write(body)
-    await _drained(request, gone)
+    await drained(request, gone)
     if gone:
         return False
     request.finish()
     return True
 
 
-async def _drained(request: Request, gone: list[object]) -> None:
+async def drained(request: Request, gone: list[object]) -> None:
+    """Return when the kernel has taken all that was written, or the connection is gone."""
     site: Any = request.site
     channel: Any = request.channel
     transport = below_tls(channel.transport)

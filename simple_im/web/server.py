@@ -7,12 +7,13 @@ from typing import Protocol
 from simple_im.cluster.directory import Door
 from simple_im.im.sessions import Sessions
 from simple_im.passwords import Passwords
-from simple_im.status import BYE_REVOKED, Mismatch, TokenError
+from simple_im.status import Mismatch, TokenError
 from simple_im.store.accounts import Accounts
 from simple_im.store.tokens import Tokens
 from simple_im.web.document import Answer
-from simple_im.web.form import can_be_password
+from simple_im.web.form import LONGEST_PASSWORD, can_be_password
 from simple_im.web.request import Call
+from simple_im.web.resource import Handler
 
 
 class Directory(Protocol):
@@ -48,6 +49,10 @@ class Login:
         self._sessions = sessions
         self._directory = directory
 
+    def routes(self) -> dict[str, Handler]:
+        """Who answers where."""
+        return {"POST /server/login": self.login}
+
     async def login(self, call: Call) -> Answer:
         """A token and the address of an IM node, for the phone's owner."""
         phone, password, device = call.form.text("phone"), call.form.text("password"), call.form.device()
@@ -62,7 +67,7 @@ class Login:
         """Whose phone it is; raises `Mismatch`, after the same time, whatever is wrong."""
         found = await self._accounts.password(phone)
         known = found.hash if found is not None and can_be_password(password) else None
-        if not await self._passwords.verify(password[:128], known) or found is None:
+        if not await self._passwords.verify(password[:LONGEST_PASSWORD], known) or found is None:
             raise Mismatch()
         return found.user
 
@@ -74,6 +79,14 @@ class Servers:
         self._tokens = tokens
         self._sessions = sessions
         self._directory = directory
+
+    def routes(self) -> dict[str, Handler]:
+        """Who answers where."""
+        return {
+            "POST /server/reconnect": self.reconnect,
+            "POST /server/failed": self.failed,
+            "POST /server/logout": self.logout,
+        }
 
     async def reconnect(self, call: Call) -> Answer:
         """`POST /server/reconnect`: where to connect with the token that one has."""
@@ -91,9 +104,7 @@ class Servers:
         """`POST /server/logout`: the token is good for nothing any more, and its connection ends."""
         session = await self._tokens.check(call.token)
         await self._tokens.revoke(session.token_hash)
-        connection = self._sessions.find(session.user, session.device)
-        if connection is not None and connection.token_hash == session.token_hash:
-            connection.bye(BYE_REVOKED)
+        self._sessions.revoke(session)
         return Answer()
 
 

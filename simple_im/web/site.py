@@ -13,6 +13,7 @@ from twisted.web.server import Site
 
 from simple_im.limits import HTTP_IDLE
 from simple_im.web.request import BoundedRequest
+from simple_im.web.upload import Uploads
 
 
 class Channel(HTTPChannel):
@@ -59,7 +60,8 @@ class QuietSite(Site):
     # Annotated as a proxy around a channel; a channel itself does.
     protocol = Channel  # type: ignore[assignment]
 
-    def __init__(self, root: Resource, reactor: Any) -> None:
+    def __init__(self, root: Resource, reactor: Any, uploads: Uploads | None = None) -> None:
+        self.uploads = uploads
         Site.__init__(self, root, requestFactory=BoundedRequest, timeout=HTTP_IDLE, reactor=reactor)
 
     def log(self, request: object) -> None:

@@ -5,22 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
+from simple_im.im.sessions import Sessions
 from simple_im.passwords import Passwords
-from simple_im.store.accounts import Accounts, User
-from simple_im.store.tokens import Tokens
+from simple_im.status import BadRequest, Forbidden
+from simple_im.store.accounts import Accounts, Changes, User
+from simple_im.store.tokens import Session, Tokens
 from simple_im.web.document import Answer
-from simple_im.web.form import to_integer, to_phone
+from simple_im.web.form import LONGEST_PASSWORD, to_integer, to_phone
 from simple_im.web.request import Call
+from simple_im.web.resource import Handler
 
 
 class Users:
     """The handlers of `/user`. `now` gives unix seconds."""
 
-    def __init__(self, accounts: Accounts, passwords: Passwords, tokens: Tokens, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        passwords: Passwords,
+        tokens: Tokens,
+        sessions: Sessions,
+        now: Callable[[], float],
+    ) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._tokens = tokens
+        self._sessions = sessions
         self._now = now
+
+    def routes(self) -> dict[str, Handler]:
+        """Who answers where."""
+        return {
+            "POST /user": self.create,
+            "PUT /user": self.update,
+            "GET /user/id/*": self.by_id,
+            "GET /user/phone/*": self.by_phone,
+        }
 
     async def create(self, call: Call) -> Answer:
         """`POST /user`: a new account."""
@@ -38,6 +58,31 @@ class Users:
         """`GET /user/phone/P`."""
         await self._tokens.check(call.token)
         return _found(await self._accounts.by_phone(to_phone(phone)))
+
+    async def update(self, call: Call) -> Answer:
+        """`PUT /user`: a new name, avatar or password; a new password ends the user's other sessions."""
+        session = await self._tokens.check(call.token)
+        form = call.form
+        if not any(map(form.has, ("name", "avatar", "password"))):
+            raise BadRequest("name, avatar or password Required")
+        name = form.name() if form.has("name") else None
+        avatar = form.avatar() if form.has("avatar") else None
+        hash_ = await self._new_hash(session, call) if form.has("password") else None
+        await self._accounts.update(session.user, Changes(name, avatar, hash_))
+        if hash_ is not None:
+            await self._end_others(session)
+        return Answer()
+
+    async def _new_hash(self, session: Session, call: Call) -> str:
+        """The hash of the new password; raises `Forbidden` where the old one is not right."""
+        new, old = call.form.new_password(), call.form.text("old_password")
+        if not await self._passwords.verify(old[:LONGEST_PASSWORD], await self._accounts.password_of(session.user)):
+            raise Forbidden()
+        return await self._passwords.hash(new)
+
+    async def _end_others(self, session: Session) -> None:
+        for other in await self._tokens.revoke_others(session):
+            self._sessions.revoke(other)
 
 
 def _found(user: User | None) -> Answer:

@@ -105,8 +105,7 @@ class Framer:
         """Drop blank lines before frames; stop at the first frame, ended or not, that is too large."""
         frames: list[bytes] = []
         for frame in ended:
-            if frame.startswith(b"\n"):
-                frame = frame.lstrip(b"\n")
+            frame = frame.removeprefix(b"\n")
             if len(frame) + 2 > FRAME_SIZE:
                 return self._overflowed(frame, frames)
             if frame:

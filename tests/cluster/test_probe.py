@@ -40,8 +40,9 @@ class Reactor(MemoryReactorClock):
 
     nameResolver = Resolver()
 
-    def installNameResolver(self, resolver: Any) -> None:
+    def installNameResolver(self, resolver: Any) -> Any:
         """It has one."""
+        return self.nameResolver
 
 
 class ProbeTests(SynchronousTestCase):
@@ -58,7 +59,7 @@ class ProbeTests(SynchronousTestCase):
 
     def test_nobody_there(self) -> None:
         """A connection that can't be made is no answer, and leaves no timer."""
-        factory = self.clock.tcpClients[0][2]
+        factory = self.factory()
         factory.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.clock.advance(TIMEOUT)
         self.check(False)
@@ -72,8 +73,12 @@ class ProbeTests(SynchronousTestCase):
         self.clock.advance(2 * TIMEOUT)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def factory(self) -> Any:
+        """What the probe connects with."""
+        return self.clock.tcpClients[0][2]
+
     def connected(self, transport: Any) -> Any:
-        protocol = self.clock.tcpClients[0][2].buildProtocol(None)
+        protocol = self.factory().buildProtocol(None)
         protocol.makeConnection(transport)
         return protocol
 
@@ -106,7 +111,7 @@ class ProbeTests(SynchronousTestCase):
     def test_tls(self) -> None:
         """A handshake that comes to its end is an answer, whoever's certificate it is; then the probe closes."""
         server = self.server()
-        client = self.clock.tcpClients[0][2].buildProtocol(None)
+        client = self.factory().buildProtocol(None)
         server_end, client_end = FakeTransport(server, True), FakeTransport(client, False)
         pump = IOPump(client, server, client_end, server_end, False)
         server.makeConnection(server_end)
@@ -134,8 +139,9 @@ class RealProbeTests(TestCase):
     async def test_a_door(self) -> None:
         """A TLS door answers; once its port is closed it does not."""
         secure = tls.PromptTLSFactory(contexts(self.mktemp()), False, Factory.forProtocol(Protocol))
-        port: Any = reactor.listenTCP(0, secure, interface="127.0.0.1")  # type: ignore[attr-defined]
+        real: Any = reactor
+        port = real.listenTCP(0, secure, interface="127.0.0.1")
         door = Door("127.0.0.1", port.getHost().port)
-        self.assertTrue(await TlsProbe(reactor)(door))
+        self.assertTrue(await TlsProbe(real)(door))
         await port.stopListening()
-        self.assertFalse(await TlsProbe(reactor)(door))
+        self.assertFalse(await TlsProbe(real)(door))

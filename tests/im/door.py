@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.im.conversation import Node
 from simple_im.im.gate import Gate
@@ -18,6 +19,7 @@ from simple_im.im.sessions import Sessions
 from simple_im.store.accounts import Accounts
 from simple_im.store.database import Database
 from simple_im.store.entries import Draft
+from simple_im.store.groups import Groups
 from simple_im.store.inbox import SQLiteInbox
 from simple_im.store.sequence import Sequence
 from simple_im.store.tokens import Tokens
@@ -90,9 +92,9 @@ def parse(data: bytes) -> list[Entry]:
 class Client:
     """One connection to the door."""
 
-    def __init__(self, factory: ImFactory) -> None:
+    def __init__(self, factory: ImFactory, transport: TlsTransport | None = None) -> None:
         self.protocol = factory.buildProtocol(None)
-        self.transport = TlsTransport()
+        self.transport = transport or TlsTransport()
         self.protocol.makeConnection(self.transport)
         self._looked_at = 0
 
@@ -133,7 +135,7 @@ def make_node(database: Database, epoch: int, clock: Clock) -> tuple[Node, Accou
     sessions = Sessions(turn)
     inbox = SQLiteInbox(database, Sequence(database, epoch), clock, sessions)
     accounts, tokens = Accounts(database), Tokens(database, clock.seconds)
-    node = Node(Gate(tokens, inbox), Router(accounts, inbox), inbox, sessions, turn, clock)
+    node = Node(Gate(tokens, inbox), Router(accounts, Groups(database, 500), inbox), inbox, sessions, turn, clock)
     return node, accounts, tokens, inbox
 
 
@@ -163,9 +165,9 @@ class Door:
         self.sessions.add_name(user, device)
         return result_of(self.tokens.issue(user, device))
 
-    def connect(self) -> Client:
+    def connect(self, transport: TlsTransport | None = None) -> Client:
         """A connection that has said nothing yet."""
-        return Client(self.factory)
+        return Client(self.factory, transport)
 
     def log_in(self, user: int, device: str = "phone") -> Client:
         """A connection that has sent its login."""
@@ -224,3 +226,12 @@ class Door:
         ids = client.ids()
         client.lose()
         return ids
+
+
+class DoorTestCase(SynchronousTestCase):
+    """A test with a node of its own."""
+
+    def setUp(self) -> None:
+        self.door = Door()
+        self.database = self.door.database
+        self.clock = self.door.clock

@@ -208,7 +208,7 @@ class Server:
 class ScenarioTests(TestCase):
     """One test a file; `_add_tests` makes them."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         directory = Path(self.mktemp())
         directory.mkdir()
         self.server = Server(directory / "simple_im.db")
@@ -216,7 +216,7 @@ class ScenarioTests(TestCase):
         self.unread: dict[str, list[Entry]] = {}
         await self.server.make_users()
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
         await self.server.stop()
 
     async def play(self, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
@@ -24,11 +24,16 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from simple_im import tls
 from simple_im.limits import KEEPALIVE, LOGIN_DEADLINE, RECORD_SIZE
 from simple_im.transport import DrainServer, buffered_bytes, taken_bytes, tune
+from tests.fakes import TlsTransport
 from tests.im.door import ANN, BOB, Door, bye, done, m, parse
+
+reactor: Any = _reactor
 
 
 class Records(Protocol):
     """Keeps each call of `dataReceived`."""
+
+    transport: Any
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
@@ -107,7 +112,7 @@ class RecordTests(TlsTestCase):
         """What the client sends for a record, taken off the wire."""
         wire = self.pump.clientIO
         self.client.transport.write(record)
-        data = b"".join(wire.stream)
+        data: bytes = b"".join(wire.stream)
         wire.stream.clear()
         return data
 
@@ -195,7 +200,8 @@ class TlsDoorTests(TlsTestCase):
         wire = StringTransport()
         client = TLSMemoryBIOFactory(CertificateOptions(), True, Factory.forProtocol(Records), self.clock)
         client.buildProtocol(None).makeConnection(wire)
-        return wire.value()
+        hello: bytes = wire.value()
+        return hello
 
 
 class TuneTests(SynchronousTestCase):
@@ -212,6 +218,13 @@ class TuneTests(SynchronousTestCase):
         names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         self.assertTrue(self.option(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
         self.assertEqual(tuple(self.option(socket.IPPROTO_TCP, name) for name in names), KEEPALIVE)
+
+    def test_every_connection(self) -> None:
+        """The door does so to each connection as it begins."""
+        transport = TlsTransport()
+        transport.transport.socket = self.socket  # type: ignore[attr-defined]
+        Door().connect(transport)
+        self.assertTrue(self.option(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def test_no_delay(self) -> None:
         """Small writes are sent at once."""
@@ -235,7 +248,7 @@ class DrainServerTests(TestCase):
             protocol.connectionMade = lambda: opened.callback(protocol)  # type: ignore[method-assign]
             return protocol
 
-        port: Any = reactor.listenTCP(0, Factory.forProtocol(build), interface="127.0.0.1")  # type: ignore[attr-defined]
+        port = reactor.listenTCP(0, Factory.forProtocol(build), interface="127.0.0.1")
         port.transport = DrainServer
         self.addCleanup(port.stopListening)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
@@ -277,5 +290,5 @@ class DrainServerTests(TestCase):
         for transport in transports:
             while transport.connected:
                 turn: Deferred[None] = Deferred()
-                reactor.callLater(0, turn.callback, None)  # type: ignore[attr-defined]
+                reactor.callLater(0, turn.callback, None)
                 await turn

@@ -127,7 +127,9 @@ class InboxMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.sessions = Sessions(self.turn)
-        self.inbox = SQLiteInbox(self.database, Sequence(self.database, self.database.raise_epoch()), self.clock, self.sessions)
+        self.inbox = SQLiteInbox(
+            self.database, Sequence(self.database, self.database.raise_epoch()), self.clock, self.sessions
+        )
 
     def teardown(self) -> None:
         try:
@@ -329,7 +331,7 @@ class InboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.database.broken)
     @rule()
     def all_is_well(self) -> None:
-        """With nothing under way, each device has on its connection all that it has room for, and a GET shows it all."""
+        """With nothing under way, each device has been sent all that it has room for, and a GET shows all there is."""
         self.wait_for(self.inbox.flush())
         for client in self.clients.values():
             state = self.state(client)
@@ -352,7 +354,7 @@ class ModelTests(SynchronousTestCase):
     def test_model(self) -> None:
         """Whatever is sent, acknowledged by id and by seq, shown, deleted, left out, replaced and put off by a failing
         disk: a login sends and a GET shows exactly what is not acknowledged, in order."""
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             InboxMachine,
             settings=settings(
                 max_examples=150,

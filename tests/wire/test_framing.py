@@ -124,6 +124,13 @@ class BlankLineTests(SynchronousTestCase):
             self.assertEqual(framed(data), [PING, PING])
             self.assertEqual(framed(*byte_by_byte(data)), [PING, PING])
 
+    def test_every_two_cuts(self) -> None:
+        """Two frames and blank lines between them may be cut into three records anywhere."""
+        data = b"\nx = 1\n\n\ny\n\n\r\n\n"
+        for first in range(len(data)):
+            for second in range(first, len(data)):
+                self.assertEqual(framed(data[:first], data[first:second], data[second:]), [b"x = 1", b"y"])
+
     def test_blank_lines_alone(self) -> None:
         """Blank lines alone are no frame."""
         self.assertEqual(framed(b"\n\n\n", b"\n", b"\r\n\r\n", b"\n\n"), [])
@@ -257,6 +264,7 @@ class DialectTests(SynchronousTestCase):
     def test_no_entry(self) -> None:
         """A first frame without an entry is not compact, nor is what never comes to a header."""
         self.assert_compact(False, b"hello\n\n" + ACK)
+        self.assert_compact(False, b"hello\n\n", ACK)
         self.assert_compact(False, b" " * 300 + ACK)
 
     def test_compact_frame_elsewhere(self) -> None:
@@ -342,6 +350,16 @@ class RecordTests(SynchronousTestCase):
         """A comment opens no string and no header, and may end a frame."""
         self.assertEqual(framed(ACK + b' # " [[a]]'), [ACK + b' # " [[a]]'])
         self.assertEqual(framed(b"[[a]] # id", b"\n" + ACK), [])
+
+    def test_nothing_is_left_over(self) -> None:
+        """A frame begins with nothing open, whatever the one before it ended with."""
+        self.assertEqual(framed(ACK + b" # x", b"[[a]]", b" id = 2"), [ACK + b" # x", b"[[a]] id = 2"])
+        self.assertEqual(framed(b'[[a]] id = "', b'1"\n\n[[a]] x = 1 id = "22'), [ACK])
+
+    def test_before_the_dialect_is_known(self) -> None:
+        """What came before the first key counts."""
+        self.assertEqual(framed(b'[["', b'a"]] id = "1"'), [b'[["a"]] id = "1"'])
+        self.assertEqual(framed(b"# that's", b"'\n" + ACK), [b"# that's'\n" + ACK])
 
     def test_string_open_at_a_line_end(self) -> None:
         """A string of one line that is not closed on it waits for nothing: the frame is bad, and it ends."""

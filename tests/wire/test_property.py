@@ -359,7 +359,7 @@ class DocumentTests(SynchronousTestCase):
 class FramerTests(SynchronousTestCase):
     """Records do not matter."""
 
-    @checked(400)
+    @checked(1000)
     @given(PIECES, st.data())
     def test_any_cut(self, data: bytes, cutting: st.DataObject) -> None:
         """However the bytes are cut into records, their frames are the same, and so is one that is too large."""

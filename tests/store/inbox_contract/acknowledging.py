@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from tests.store.fakes import SENDER, Sender, draft, ids_of, seqs_of
 from tests.store.inbox_contract.contract import ODD_IDS, Contract
 
@@ -142,6 +144,19 @@ class AcknowledgingContract(Contract):
         self.assertIsNone(await self.inbox.find(self.state, b"c"))
         self.state.show(self.seqs[3])
         self.assertEqual(await self.inbox.find(self.state, b"c"), self.seqs[3])
+
+    async def test_find_sent_by_then(self) -> None:
+        """What is sent only while it is looked for is not what was meant."""
+        looking = Deferred.fromCoroutine(self.inbox.find(self.state, b"a"))
+        self.state.sent = self.state.shown = self.seqs[4]
+        self.assertIsNone(await looking)
+
+    async def test_find_sent_while_committing(self) -> None:
+        """Also where a commit comes first."""
+        self.inbox.touch(self.state)
+        looking = Deferred.fromCoroutine(self.inbox.find(self.state, b"a"))
+        self.state.sent = self.seqs[4]
+        self.assertIsNone(await looking)
 
     async def test_find_uncommitted(self) -> None:
         """What is not on disk yet is found too."""

@@ -1,0 +1,100 @@
+"""Media on disk: under names of our own, whole before anybody hears of them, and who may have them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from twisted.internet.threads import deferToThread
+
+from simple_im.media import KINDS
+from simple_im.status import NotFound, StorageUnavailable
+from simple_im.store.database import Cursor, Database
+
+DRAFTS: Final = "uploads"
+"""The folder of uploads on their way; what lies there at start is what a crash left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that is complete and on disk."""
+
+    kind: str
+    name: str
+    path: Path
+
+
+class Files:
+    """Keeps media below `directory`: a folder a kind. Names are random and never a client's."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self._directory = directory
+
+    def draft(self) -> Path:
+        """Where a new upload goes."""
+        return self._directory / DRAFTS / secrets.token_hex(16)
+
+    async def keep(self, draft: Path, kind: str, ending: str, users: tuple[int, ...], now: int) -> Stored:
+        """Give a written and fsynced draft its place, for these users to have; raises `StorageUnavailable`."""
+        name = f"{secrets.token_hex(16)}.{ending}"
+        stored = Stored(kind, name, self._directory / kind / name)
+        try:
+            await deferToThread(_move, draft, stored.path)
+        except OSError:
+            raise StorageUnavailable() from None
+        await self._database.write(_insert, kind, name, users, now)
+        return stored
+
+    async def find(self, kind: str, name: str, user: int) -> Path:
+        """Where a file is, for one who may have it; raises `NotFound` for everybody else."""
+        if not await self._database.read(_may_have, kind, name, user):
+            raise NotFound()
+        return self._directory / kind / name
+
+    async def purge(self, before: int) -> int:
+        """Remove the files older than unix time `before`."""
+        gone = await self._database.write(_forget, before)
+        for kind, name in gone:
+            await deferToThread((self._directory / kind / name).unlink, missing_ok=True)
+        return len(gone)
+
+
+def prepare_folders(directory: Path) -> None:
+    """Make the folders, at start, and remove uploads that never came to their end; raises OSError."""
+    for folder in (*KINDS, DRAFTS):
+        (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for draft in (directory / DRAFTS).iterdir():
+        draft.unlink()
+
+
+def _move(draft: Path, path: Path) -> None:
+    """Rename, and have the new name on disk."""
+    os.rename(draft, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _insert(cursor: Cursor, kind: str, name: str, users: tuple[int, ...], now: int) -> None:
+    cursor.execute("INSERT INTO file (kind, name, created) VALUES (?, ?, ?)", (kind, name, now))
+    rows = [(kind, name, user) for user in users]
+    cursor.many("INSERT INTO file_user (kind, name, user) VALUES :rows", rows)
+
+
+def _may_have(cursor: Cursor, kind: str, name: str, user: int) -> bool:
+    cursor.execute("SELECT 1 FROM file_user WHERE kind = ? AND name = ? AND user = ?", (kind, name, user))
+    return cursor.one() is not None
+
+
+def _forget(cursor: Cursor, before: int) -> list[tuple[str, str]]:
+    gone = cursor.execute("SELECT kind, name FROM file WHERE created < ?", (before,)).all()
+    for kind, name in gone:
+        cursor.execute("DELETE FROM file_user WHERE kind = ? AND name = ?", (kind, name))
+        cursor.execute("DELETE FROM file WHERE kind = ? AND name = ?", (kind, name))
+    return [(kind, name) for kind, name in gone]
