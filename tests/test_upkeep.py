@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, succeed
 
 from simple_im import upkeep as upkeep_module
 from simple_im.im.device import Device
 from simple_im.im.outbox import Outbox, Turn
 from simple_im.im.sessions import Sessions
 from simple_im.limits import DAY, DEVICE_LIFE, TOKEN_LIFE, TOKEN_TOUCH, TOKEN_TRIAL
+from simple_im.store import files as files_module
 from simple_im.store import retention
+from simple_im.store.files import Files
 from simple_im.store.tokens import Tokens, token_hash
 from simple_im.upkeep import Upkeep
 from tests.store.fakes import PHONE, draft
@@ -36,10 +40,11 @@ class UpkeepCase(SteppedCase):
         self.turn = Turn()
         self.sessions = Sessions(self.turn)
         self.tokens = Tokens(self.database, self.clock.seconds)
+        self.files = Files(self.database, Path(self.mktemp()))
         self.upkeep = self.made(RETENTION)
 
     def made(self, retention_time: float) -> Upkeep:
-        return Upkeep(self.database, self.tokens, self.sessions, retention_time, self.clock)
+        return Upkeep(self.database, self.tokens, self.files, self.sessions, retention_time, self.clock)
 
     def begin(self) -> None:
         self.upkeep.start()
@@ -88,6 +93,16 @@ class RunTests(UpkeepCase):
         self.assertEqual(self.count("entry"), 1)
         self.later(600)
         self.assertEqual(self.count("entry"), 0)
+
+    def test_files(self) -> None:
+        """Media go when they are past the retention."""
+        self.begin()
+        self.database.rows("INSERT INTO file VALUES ('audio', 'name', ?)", int(self.clock.seconds()))
+        self.patch(files_module, "deferToThread", lambda function, **options: succeed(function(**options)))
+        self.later(RETENTION)
+        self.assertEqual(self.count("file"), 1)
+        self.later(600)
+        self.assertEqual(self.count("file"), 0)
 
     def test_all_slices(self) -> None:
         """However many there are, they all go."""

@@ -9,6 +9,7 @@ from simple_im.limits import KNOWN_USERS
 from simple_im.status import UserExists
 from simple_im.store.contacts import touch_contact
 from simple_im.store.database import Cursor, Database
+from simple_im.store.tokens import Session, delete_others
 
 _LARGEST: Final = 2**63 - 1
 
@@ -64,9 +65,12 @@ class Accounts:
         """The user with this phone."""
         return await self._database.read(_find, "phone", phone)
 
-    async def update(self, user: int, changes: Changes) -> None:
-        """Change what is given; the lists of those who have the user for a contact change with it."""
-        await self._database.write(_update, user, changes)
+    async def update(self, session: Session, changes: Changes) -> list[Session]:
+        """Change what is given; the lists of those who have the user for a contact change with it.
+
+        A new password revokes the user's other tokens; gives those.
+        """
+        return await self._database.write(_update, session, changes)
 
     async def password_of(self, user: int) -> str | None:
         """The hash that the user's password must match."""
@@ -121,11 +125,12 @@ def _password_of(cursor: Cursor, user: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _update(cursor: Cursor, user: int, changes: Changes) -> None:
+def _update(cursor: Cursor, session: Session, changes: Changes) -> list[Session]:
     cursor.execute(
         "UPDATE user SET name = coalesce(?, name), avatar = coalesce(?, avatar), password = coalesce(?, password)"
         " WHERE id = ?",
-        (*changes, user),
+        (*changes, session.user),
     )
     if changes.name is not None or changes.avatar is not None:
-        touch_contact(cursor, user)
+        touch_contact(cursor, session.user)
+    return [] if changes.password is None else delete_others(cursor, session)

@@ -65,11 +65,14 @@ class Groups:
     async def members(self, g_id: int) -> tuple[int, ...]:
         """The members of a group; none where there is no such group."""
         found = await self._database.read(_member_ids, g_id)
-        if len(self._members) >= KNOWN_GROUPS:
-            del self._members[next(iter(self._members))]
         if found:
-            self._members[g_id] = found
+            self._remember(g_id, found)
         return found
+
+    def _remember(self, g_id: int, members: tuple[int, ...]) -> None:
+        if g_id not in self._members and len(self._members) >= KNOWN_GROUPS:
+            del self._members[next(iter(self._members))]
+        self._members[g_id] = members
 
     # For the HTTPS door.
 
@@ -131,6 +134,10 @@ def _member_ids(cursor: Cursor, g_id: int) -> tuple[int, ...]:
     return tuple(user for (user,) in cursor.all())
 
 
+def _is_member(cursor: Cursor, g_id: int, user: int) -> bool:
+    return cursor.execute("SELECT 1 FROM member WHERE g_id = ? AND user = ?", (g_id, user)).one() is not None
+
+
 def _groups_of(cursor: Cursor, user: int) -> list[Group]:
     cursor.execute(
         'SELECT g.id, g.name, g.creator FROM member AS m JOIN "group" AS g ON g.id = m.g_id'
@@ -142,7 +149,7 @@ def _groups_of(cursor: Cursor, user: int) -> list[Group]:
 
 def _show(cursor: Cursor, user: int, g_id: int) -> Details:
     group = _group(cursor, g_id)
-    if user not in _member_ids(cursor, g_id):
+    if not _is_member(cursor, g_id, user):
         raise Forbidden()
     (g_key,) = cursor.execute('SELECT g_key FROM "group" WHERE id = ?', (g_id,)).one()
     cursor.execute(
@@ -170,10 +177,10 @@ def _create(
 def _insert_member(cursor: Cursor, g_id: int, user: int, most: int) -> None:
     if cursor.execute("SELECT 1 FROM user WHERE id = ?", (user,)).one() is None:
         raise NotFound()
-    members = _member_ids(cursor, g_id)
-    if user in members:
+    if _is_member(cursor, g_id, user):
         raise MemberExists()
-    if len(members) >= most:
+    (count,) = cursor.execute("SELECT count(*) FROM member WHERE g_id = ?", (g_id,)).one()
+    if count >= most:
         raise GroupFull()
     cursor.execute("INSERT INTO member (g_id, user) VALUES (?, ?)", (g_id, user))
 
@@ -211,7 +218,7 @@ def _enter(cursor: Cursor, notice: Notice, g_id: int, user: int, most: int) -> D
 
 def _leave(cursor: Cursor, notice: Notice, g_id: int) -> Draft:
     group, user = _group(cursor, g_id), notice.sender
-    if user not in _member_ids(cursor, g_id):
+    if not _is_member(cursor, g_id, user):
         raise Forbidden()
     draft = _exit(cursor, notice, g_id, user)
     members = _member_ids(cursor, g_id)
@@ -224,7 +231,7 @@ def _leave(cursor: Cursor, notice: Notice, g_id: int) -> Draft:
 
 def _remove(cursor: Cursor, notice: Notice, g_id: int, user: int) -> Draft:
     _owned(cursor, g_id, notice.sender)
-    if user not in _member_ids(cursor, g_id):
+    if not _is_member(cursor, g_id, user):
         raise NotFound()
     if user == notice.sender:
         return _leave(cursor, notice, g_id)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from simple_im.status import StorageUnavailable
 from simple_im.store.database import Cursor, Database
@@ -21,6 +22,7 @@ from simple_im.wire.toml import quote, write_entry
 
 RETRY: Final = 1.0
 """Seconds after which a notice that could not be stored in the inboxes is tried again."""
+_REPEATED: Final = b"dup = true\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,43 +69,56 @@ class Outgoing:
 
     async def send(self, *drafts: Draft) -> None:
         """Send notices; on return they are on disk. Raises `StorageUnavailable`; then they are sent later."""
-        delivery = _Delivery(len(drafts))
+        delivery = _Delivery(drafts)
         for draft in drafts:
             self._inbox.append(draft, delivery)
         self._inbox.commit()
-        try:
-            await delivery.done
-        except StorageUnavailable:
-            self._clock.callLater(RETRY, self._again, drafts)
-            raise
+        refused = await delivery.done
+        if refused:
+            self._clock.callLater(RETRY, self._again, refused)
+            raise StorageUnavailable()
 
-    def _again(self, drafts: tuple[Draft, ...]) -> None:
-        Deferred.fromCoroutine(self.send(*drafts)).addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
+    def _again(self, drafts: list[Draft]) -> None:
+        Deferred.fromCoroutine(self.send(*map(_repeated, drafts))).addErrback(_put_off)
 
     async def recover(self) -> None:
         """Send what an earlier run has left behind; raises `StorageUnavailable`."""
         left = await self._database.read(_left)
         if left:
-            await self.send(*left)
+            await self.send(*map(_repeated, left))
 
 
 class _Delivery:
-    """The receipt of some notices; `done` fires when all are on disk, or one was refused."""
+    """The receipt of some notices; `done` fires when each is on disk or refused, with those that were refused."""
 
-    def __init__(self, count: int) -> None:
-        self.done: Deferred[None] = Deferred()
-        self._left = count
+    def __init__(self, drafts: Iterable[Draft]) -> None:
+        self.done: Deferred[list[Draft]] = Deferred()
+        self._waiting = {draft.id: draft for draft in drafts}
+        self._refused: list[Draft] = []
 
     def stored(self, ids: list[bytes]) -> None:
         """These are on disk."""
-        self._left -= len(ids)
-        if not self._left and not self.done.called:
-            self.done.callback(None)
+        self._take(ids)
 
     def refused(self, ids: list[bytes], reason: str) -> None:
         """These are not."""
-        if not self.done.called:
-            self.done.errback(StorageUnavailable())
+        self._refused += self._take(ids)
+
+    def _take(self, ids: list[bytes]) -> list[Draft]:
+        taken = [self._waiting.pop(id_) for id_ in ids]
+        if not self._waiting:
+            self.done.callback(self._refused)
+        return taken
+
+
+def _put_off(failure: Failure) -> None:
+    """It is tried again."""
+    failure.trap(StorageUnavailable)
+
+
+def _repeated(draft: Draft) -> Draft:
+    """The same, for a second try: connected devices may have seen it at the first, so it tells them to look for that."""
+    return draft if draft.head.endswith(_REPEATED) else replace(draft, head=draft.head + _REPEATED)
 
 
 def _left(cursor: Cursor) -> list[Draft]:

@@ -69,10 +69,6 @@ class Tokens:
         """The token is good for nothing any more."""
         await self._database.write(_delete, hash_)
 
-    async def revoke_others(self, session: Session) -> list[Session]:
-        """All of the user's tokens but this one are good for nothing any more; whose they were."""
-        return await self._database.write(_delete_others, session)
-
     async def keep_alive(self, hashes: Iterable[bytes]) -> None:
         """These tokens are in use by a live connection."""
         await self._database.write(_prolong, list(hashes), int(self._now()))
@@ -138,7 +134,8 @@ def _purge(cursor: Cursor, now: int) -> None:
     cursor.execute("DELETE FROM token WHERE expires <= ?", (now,))
 
 
-def _delete_others(cursor: Cursor, session: Session) -> list[Session]:
+def delete_others(cursor: Cursor, session: Session) -> list[Session]:
+    """All of the user's tokens but this session's are good for nothing any more; whose they were."""
     others = "DELETE FROM token WHERE user = ? AND hash <> ? RETURNING user, device, hash"
     cursor.execute(others, (session.user, session.token_hash))
     return [Session(*row) for row in cursor.all()]

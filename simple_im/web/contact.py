@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Final
 
 from simple_im.status import BadRequest
 from simple_im.store.contacts import Contacts
@@ -14,6 +15,8 @@ from simple_im.web.document import Answer
 from simple_im.web.form import to_id, to_integer
 from simple_im.web.request import Call
 from simple_im.web.resource import Handler
+
+_LARGEST: Final = 2**63 - 1
 
 
 class ContactPages:
@@ -38,7 +41,7 @@ class ContactPages:
     async def changes(self, call: Call, version: str) -> Answer:
         """`GET /contact/version/V`: what brings a list of version V up to date."""
         session = await self._tokens.check(call.token)
-        changes = await self._contacts.changes(session.user, to_integer("version", version))
+        changes = await self._contacts.changes(session.user, _since("version", version))
         tables = {
             "contact": [asdict(contact) for contact in changes.contacts],
             "removed": [{"id": user} for user in changes.removed],
@@ -64,7 +67,7 @@ class ContactPages:
     async def requests(self, call: Call, after: str) -> Answer:
         """`GET /pre_contact/TS`: who has asked since."""
         session = await self._tokens.check(call.token)
-        requests = await self._contacts.requests(session.user, to_integer("timestamp", after))
+        requests = await self._contacts.requests(session.user, _since("timestamp", after))
         return Answer(tables={"pre_contact": [asdict(request) for request in requests]})
 
     async def _two(self, call: Call, id_: str) -> tuple[Session, int]:
@@ -78,6 +81,11 @@ class ContactPages:
     async def _sent(self, draft: Draft) -> Answer:
         await self._outgoing.send(draft)
         return Answer()
+
+
+def _since(name: str, text: str) -> int:
+    """A version or a time that a database can hold: before 0 there is nothing, nor after the largest."""
+    return min(max(to_integer(name, text), 0), _LARGEST)
 
 
 def _notice(session: Session, to: int) -> Notice:

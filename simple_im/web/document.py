@@ -10,10 +10,10 @@ from math import isfinite
 from typing import Any, Final
 
 import tomli
+import tomli_w
 from twisted.web.server import Request
 
 from simple_im.status import Refused
-from simple_im.wire.toml import write_entry
 
 TOML: Final = "application/toml"
 JSON: Final = "application/json"
@@ -50,8 +50,14 @@ def to_toml(answer: Answer) -> bytes:
     """The answer as a TOML document that begins with `[[response]]`."""
     rows = [("response", {"status": answer.status, **answer.response})]
     rows += [(table, row) for table, found in answer.tables.items() for row in found]
-    parts = [b"".join(write_entry(table, row)) for table, row in rows]
-    return b"".join(parts) + b"".join(entry.removesuffix(b"\n") for entry in answer.entries)
+    written = "".join(_row(table, row) for table, row in rows)
+    return written.encode() + b"".join(entry.removesuffix(b"\n") for entry in answer.entries)
+
+
+def _row(table: str, row: dict[str, Any]) -> str:
+    """One `[[table]]`, without the blank lines that the library puts between tables."""
+    header, lines = tomli_w.dumps({table: row}).replace("\n\n", "\n").split("\n", 1)
+    return f"[{header}]\n{lines}"
 
 
 def to_json(answer: Answer) -> bytes:

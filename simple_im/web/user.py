@@ -11,7 +11,7 @@ from simple_im.status import BadRequest, Forbidden
 from simple_im.store.accounts import Accounts, Changes, User
 from simple_im.store.tokens import Session, Tokens
 from simple_im.web.document import Answer
-from simple_im.web.form import LONGEST_PASSWORD, to_integer, to_phone
+from simple_im.web.form import LONGEST_PASSWORD, can_be_password, to_integer, to_phone
 from simple_im.web.request import Call
 from simple_im.web.resource import Handler
 
@@ -68,21 +68,17 @@ class Users:
         name = form.name() if form.has("name") else None
         avatar = form.avatar() if form.has("avatar") else None
         hash_ = await self._new_hash(session, call) if form.has("password") else None
-        await self._accounts.update(session.user, Changes(name, avatar, hash_))
-        if hash_ is not None:
-            await self._end_others(session)
+        for revoked in await self._accounts.update(session, Changes(name, avatar, hash_)):
+            self._sessions.revoke(revoked)
         return Answer()
 
     async def _new_hash(self, session: Session, call: Call) -> str:
         """The hash of the new password; raises `Forbidden` where the old one is not right."""
         new, old = call.form.new_password(), call.form.text("old_password")
-        if not await self._passwords.verify(old[:LONGEST_PASSWORD], await self._accounts.password_of(session.user)):
+        known = await self._accounts.password_of(session.user) if can_be_password(old) else None
+        if not await self._passwords.verify(old[:LONGEST_PASSWORD], known):
             raise Forbidden()
         return await self._passwords.hash(new)
-
-    async def _end_others(self, session: Session) -> None:
-        for other in await self._tokens.revoke_others(session):
-            self._sessions.revoke(other)
 
 
 def _found(user: User | None) -> Answer:

@@ -13,7 +13,7 @@ from typing import Final
 
 from simple_im.wire.scan import Token, tokens
 
-_PIECE: Final = re.compile(rb"""[^\s"'\[\]{}=,\#]+|["'\[\]{}=,\#\n]""")
+_PIECE: Final = re.compile(rb"""[^\s,"'\[\]{}=\#]+|["'\[\]{}=\#\n]""")
 _END: Final = {
     b'"': re.compile(rb'["\\\n]'),
     b"'": re.compile(rb"['\n]"),
@@ -45,7 +45,7 @@ def _header(stream: Iterator[Token]) -> str:
     for token in stream:
         text += token.text
         opened += (token.text == "[") - (token.text == "]")
-        if opened == 0 or token.kind == "newline":
+        if opened == 0:
             break
     return text + "\n"
 
@@ -55,8 +55,6 @@ def _key_value(key: Token, stream: Iterator[Token]) -> str:
     text = key.text
     for token in stream:
         text += token.text
-        if token.kind == "newline":
-            return text
         if token.text == "=":
             break
     return text + _value(stream) + "\n"
@@ -93,7 +91,7 @@ class RecordScanner:
     @property
     def complete(self) -> bool:
         """Whether a frame may end here."""
-        return self._has_key and not self._in_header and self._open in (b"", b"#")
+        return self._has_key and self._open in (b"", b"#")
 
     def feed(self, data: bytes) -> None:
         """Look at the next bytes of the frame."""
@@ -150,14 +148,14 @@ class RecordScanner:
             self._bracket_opens()
         elif piece in (b"]", b"}"):
             self._bracket_closes()
-        elif piece in (b"=", b","):
-            self._in_value = piece == b"=" or self._depth > 0
+        elif piece == b"=":
+            self._in_value = True
         else:
             self._item()
 
     def _item(self) -> None:
         """A key, or a value without brackets."""
-        self._in_value = self._depth > 0
+        self._in_value = False
         self._has_key = self._has_key or not self._in_header
 
     def _bracket_opens(self) -> None:
@@ -169,6 +167,6 @@ class RecordScanner:
     def _bracket_closes(self) -> None:
         if self._depth:
             self._depth -= 1
-            self._in_value = self._depth > 0
+            self._in_value = False
         else:
             self._in_header = False

@@ -65,7 +65,7 @@ def _statements(text: str) -> Iterator[list[Token]]:
     statement: list[Token] = []
     depth = dots = 0
     for token in tokens(text):
-        depth, dots = _nesting(token, depth, dots, is_header=_is_header(statement))
+        depth, dots = _nesting(token, depth, dots)
         if depth > NESTING or dots > NESTING:
             line = text.count("\n", 0, token.at) + 1
             raise TooDeep(f"nested more than {NESTING} levels deep (at line {line})")
@@ -79,15 +79,10 @@ def _statements(text: str) -> Iterator[list[Token]]:
         yield statement
 
 
-def _is_header(statement: list[Token]) -> bool:
-    return not statement or statement[0].text == "["
-
-
-def _nesting(token: Token, depth: int, dots: int, *, is_header: bool) -> tuple[int, int]:
-    """Follow the brackets of values and the dots of keys; a header's brackets do not nest."""
+def _nesting(token: Token, depth: int, dots: int) -> tuple[int, int]:
+    """Follow the brackets of values and the dots of keys."""
     if token.kind == "punctuation":
-        if not is_header:
-            depth += (token.text in "[{") - (token.text in "]}" and depth > 0)
+        depth += (token.text in "[{") - (token.text in "]}" and depth > 0)
         dots = 0
     elif token.kind == "word":
         dots += token.text.count(".")

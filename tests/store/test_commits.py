@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import Deferred
 
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
@@ -106,6 +108,20 @@ class GroupCommitTests(SteppedCase):
         self.database.settle()
         self.assertEqual(state.scattered, seqs[3])
         self.assertEqual(seqs_of(self.waiting(state)), [seqs[2]])
+
+    def test_notice(self) -> None:
+        """A notice that was kept until it has its place is kept no longer with the commit that gives it one."""
+        add = "INSERT INTO outgoing VALUES (?, 1, 'phone', x'61', '2', x'', x'')"
+        for number in (1, 2, 3):
+            self.database.rows(add, number)
+        self.append(replace(draft(b"a", 2), outgoing=2), draft(b"b", 2))
+        self.database.broken = True
+        self.database.settle()
+        self.assertEqual(self.database.rows("SELECT id FROM outgoing"), [(1,), (2,), (3,)])
+        self.database.broken = False
+        self.append(replace(draft(b"a", 2), outgoing=2), draft(b"b", 2))
+        self.database.settle()
+        self.assertEqual(self.database.rows("SELECT id FROM outgoing"), [(1,), (3,)])
 
     def test_few_statements(self) -> None:
         """A commit takes a handful of statements whatever it holds: each costs the thread a fight for the

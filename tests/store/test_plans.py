@@ -11,7 +11,7 @@ from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
 from tests.store.stepped import SteppedCase
 
-TABLES = {"user", "device", "acked", "entry", "inbox", "token", "a", "d", "e", "i", "t"}
+TABLES = {"user", "device", "acked", "entry", "inbox", "token", "outgoing", "a", "d", "e", "i", "t"}
 """The tables, and what the statements call them."""
 
 
@@ -72,13 +72,14 @@ class PlanTests(SteppedCase):
         for count in (1, 300):
             entries = [Entry(count + n, 0, 1, "phone", b"a", (2,), b"") for n in range(count)]
             rows = [DeviceRow(1, 1, 1, 1, "[]", True, 2, "phone")] * count
-            inbox_sql.write_batch(self.cursor, entries, [AckedRange(2, "phone", 0, 9)] * count, rows)
-            self.assert_by_index("i", "device", "a", "acked")
+            acked = [AckedRange(2, "phone", 0, 9)] * count
+            inbox_sql.write_batch(self.cursor, entries, [(1,)] * count, acked, rows)
+            self.assert_by_index("i", "device", "a", "acked", "outgoing")
 
     def test_retention(self) -> None:
         """What expires, and who is forgotten."""
         entries = [Entry(n, 0, 1, "phone", b"a", (2,), b"") for n in range(1, 300)]
-        inbox_sql.write_batch(self.cursor, entries, [], [])
+        inbox_sql.write_batch(self.cursor, entries, [], [], [])
         retention._purge(self.cursor, 1)
         retention._forget(self.cursor, 1)
         self.assert_by_index("entry", "inbox", "device", "acked", "d", "a", "token")

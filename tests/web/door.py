@@ -96,6 +96,7 @@ class FakeConnection:
         self.device: Any = FakeDevice(state)
         self.token_hash = token_hash
         self.byes: list[str] = []
+        self.names: set[str] = set()
 
     def bye(self, reason: str) -> None:
         """Note it."""
@@ -206,7 +207,8 @@ class HttpsDoor:
         login = Login(accounts, self.passwords, self.tokens, self.inbox, self.sessions, self.directory)
         servers = Servers(self.tokens, self.sessions, self.directory)
         offline = Offline(self.tokens, self.inbox, self.sessions)
-        return make_root(Users(accounts, self.passwords, self.tokens, self.clock.seconds), login, servers, offline)
+        users = Users(accounts, self.passwords, self.tokens, self.sessions, self.clock.seconds)
+        return make_root(users, login, servers, offline)
 
     # Requests.
 
@@ -265,7 +267,7 @@ class HttpsDoor:
         opened = result_of(self.inbox.open_device(user, device))
         assert opened is not None
         connection = FakeConnection(opened.state, session.token_hash)
-        self.sessions.add(connection, opened.names)
+        connection.names = self.sessions.add(connection, opened.names).names
         return connection
 
     def deliver(self, to: int, frame: str, sender: int = 99, device: str = "pc") -> None:

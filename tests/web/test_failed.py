@@ -23,6 +23,8 @@ from tests.web.door import FORM, Answer, HttpsDoor, request_bytes
 
 
 class ProbedDoorTests(TestCase):
+    timeout = 30
+
     def listening(self, factory: IProtocolFactory) -> Door:
         """A door at which `factory` answers."""
         sock = bind("127.0.0.1", 0, "im")

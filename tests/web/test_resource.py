@@ -20,7 +20,7 @@ from tests.web.door import Connection, HttpsDoor, request_bytes
 
 METHODS = {
     "/health": {"GET", "HEAD", "OPTIONS"},
-    "/user": {"POST", "OPTIONS"},
+    "/user": {"POST", "PUT", "OPTIONS"},
     "/user/id/1": {"GET", "HEAD", "OPTIONS"},
     "/user/phone/12345": {"GET", "HEAD", "OPTIONS"},
     "/server/login": {"POST", "OPTIONS"},

@@ -96,6 +96,8 @@ class Client:
 
 
 class SendingTests(TestCase):
+    timeout = 30
+
     def setUp(self) -> None:
         directory = Path(self.mktemp())
         tls.ensure_certificates(directory, None, datetime.now(UTC))

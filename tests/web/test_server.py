@@ -96,6 +96,12 @@ class LoginTests(SynchronousTestCase):
         self.door.deliver_text(self.user, "after")
         self.assertEqual(self.door.get("/offline", second).ids(), ["after"])
 
+    def test_connected_devices_learn_of_it(self) -> None:
+        """A device that is connected knows of a new one from its login on, as what it sends is for that one too."""
+        connection = self.door.connected(self.user, "one", self.door.sign_in(device="one"))
+        self.door.sign_in(device="two")
+        self.assertEqual(connection.names, {"one", "two"})
+
     def test_busy(self) -> None:
         """When too many passwords wait, sign-ins are put off, for known phones and unknown ones."""
         self.door.passwords.busy = True

@@ -309,6 +309,7 @@ class AnswerTests(SynchronousTestCase):
             b'"' + b"x" * 60_000 + b'"',
             text(b'"%b"' % (b"x" * 60_000)),
             b"[%b]\n" % (b"x." * 30 + b"x") * 2,
+            b"'say \"hi\"' = 1",
         ):
             item = only(frame)
             assert isinstance(item, Bad)

@@ -343,8 +343,8 @@ class RecordTests(SynchronousTestCase):
 
     def test_header_behind_brackets(self) -> None:
         """A header behind a value of brackets is one."""
-        frame = b'[[n]] id = "1" x = [[1], { y = 2 }] [n.z]'
-        self.assertEqual(framed(frame), [])
+        for value in (b"[[1], { y = 2 }]", b"[]", b"{}", b"[[]]", b"[1,]"):
+            self.assertEqual(framed(b'[[n]] id = "1" x = ' + value + b" [n.z]"), [])
 
     def test_comment(self) -> None:
         """A comment opens no string and no header, and may end a frame."""

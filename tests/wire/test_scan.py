@@ -137,6 +137,7 @@ class DepthTests(SynchronousTestCase):
         self.assert_depth(" . 'x'", start="[[m]]\nx")
         self.assert_depth(".x", start="[[m]]\n[m")
         self.assert_depth(".x", start="[[m]]\nx = {x")
+        self.assert_depth(".x", start="[[m]]\ny = 1.5\nx")
 
     def test_side_by_side(self) -> None:
         """What is closed does not count, nor do dots of another key or value."""
