@@ -78,9 +78,9 @@ class Upkeep:
         try:
             await self._note_connected(now)
             await self._tokens.purge()
-            await self._while_any(forget_devices, int(now - DEVICE_LIFE))
-            await self._while_any(purge_entries, int(now - self._retention))
-            await self._files.purge(int(now - self._retention))
+            await self._while_any(lambda: forget_devices(self._database, int(now - DEVICE_LIFE)))
+            await self._while_any(lambda: purge_entries(self._database, int(now - self._retention)))
+            await self._while_any(lambda: self._files.purge(int(now - self._retention)))
         except StorageUnavailable:
             log.warn("upkeep is put off: the database does not take it")
         except Exception:
@@ -92,6 +92,6 @@ class Upkeep:
             await self._tokens.keep_alive([connection.token_hash for connection in self._sessions])
             self._kept_alive = now
 
-    async def _while_any(self, forget: Callable[[Database, int], Awaitable[bool]], before: int) -> None:
-        while not self._stopping and await forget(self._database, before):
+    async def _while_any(self, forget: Callable[[], Awaitable[bool]]) -> None:
+        while not self._stopping and await forget():
             pass

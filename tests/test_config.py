@@ -9,7 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im import __version__
-from simple_im.config import Config, Options, config_from
+from simple_im.config import SETTINGS, Config, Options, config_from
+from simple_im.media import MEBIBYTE
 
 
 def parse(*arguments: str) -> Config:
@@ -44,13 +45,23 @@ class CommandLineTests(ConfigCase):
         """Without options the node listens everywhere on 8080 and 1987, keeps ./priv, and entries for 7 days."""
         self.assertEqual(parse(), Config(Path.cwd() / "priv", 8080, 1987, "", None, 7 * 86_400))
 
+    def test_default_limits(self) -> None:
+        """Silent connections stay, groups have up to 500 members, and media 2, 10 and 100 MiB."""
+        config = parse()
+        self.assertEqual((config.idle_timeout, config.group_members), (0, 500))
+        sizes = {"audio": 2 * MEBIBYTE, "image": 10 * MEBIBYTE, "video": 100 * MEBIBYTE}
+        self.assertEqual(config.media_sizes, sizes)
+
     def test_every_option(self) -> None:
         """Each option has its say; days become seconds and the state directory absolute."""
         config = parse(
             *("--state", "here", "--http-port", "443", "--im-port", "0", "--interface", "::1"),
-            *("--advertise", "im.example.org", "--retention-days", "0.5"),
+            *("--advertise", "im.example.org", "--retention-days", "0.5", "--idle-timeout", "90.5"),
+            *("--group-members", "20", "--max-audio", "1", "--max-image", "20", "--max-video", "4096"),
         )
-        self.assertEqual(config, Config(Path.cwd() / "here", 443, 0, "::1", "im.example.org", 43_200.0))
+        sizes = {"audio": MEBIBYTE, "image": 20 * MEBIBYTE, "video": 4_096 * MEBIBYTE}
+        expected = Config(Path.cwd() / "here", 443, 0, "::1", "im.example.org", 43_200.0, 90.5, 20, sizes)
+        self.assertEqual(config, expected)
 
     def test_home(self) -> None:
         """A ~ that the shell left in place is the user's home."""
@@ -77,6 +88,28 @@ class CommandLineTests(ConfigCase):
             self.assert_refused(["--retention-days", wrong], f"--retention-days {wrong}", "36500")
         self.assertEqual(parse("--retention-days", "36500").retention, 36_500 * 86_400)
 
+    def test_idle_timeout(self) -> None:
+        """The time that a connection may be silent is 0, for ever, or up to a day."""
+        for wrong in ("-1", "86401", "nan", "inf", "soon"):
+            self.assert_refused([f"--idle-timeout={wrong}"], f"--idle-timeout {wrong}", "86400")
+        for right in ("0", "0.5", "86400"):
+            self.assertEqual(parse("--idle-timeout", right).idle_timeout, float(right))
+
+    def test_group_members(self) -> None:
+        """A group has two members or more, and whole ones."""
+        for wrong in ("1", "0", "-5", "100001", "2.5", "nan", "inf", "many"):
+            self.assert_refused([f"--group-members={wrong}"], f"--group-members {wrong}", "2 to 100000")
+        for right in (2, 100_000):
+            self.assertEqual(parse("--group-members", str(right)).group_members, right)
+
+    def test_sizes(self) -> None:
+        """The size of each kind of media is in whole MiB."""
+        for kind in ("audio", "image", "video"):
+            for wrong in ("0", "-1", "4097", "1.5", "nan", "inf", "2MB"):
+                self.assert_refused([f"--max-{kind}={wrong}"], f"--max-{kind} {wrong}", "MiB from 1 to 4096")
+            for right in (1, 4_096):
+                self.assertEqual(parse(f"--max-{kind}", str(right)).media_sizes[kind], right * MEBIBYTE)
+
     def test_interface(self) -> None:
         """To listen on takes an address, not a name."""
         for wrong in ("localhost", "10.0.0", "[::1]", "127.0.0.1:80"):
@@ -99,7 +132,7 @@ class CommandLineTests(ConfigCase):
 
     def test_empty_values(self) -> None:
         """An empty value is as wrong as any other."""
-        for name in ("state", "http-port", "im-port", "interface", "advertise", "retention-days", "config"):
+        for name in (*(setting.name for setting in SETTINGS), "config"):
             self.assert_refused([f"--{name}", ""], f"--{name} ''")
 
     def test_unknown_option(self) -> None:
@@ -127,11 +160,12 @@ class ConfigurationFileTests(ConfigCase):
         """The file has the options' names with _ for -."""
         name = self.file(
             'state = "/srv/im"\nhttp_port = 443\nim_port = 0\ninterface = "127.0.0.1"\n'
-            'advertise = "im.example.org"\nretention_days = 1.5\n'
+            'advertise = "im.example.org"\nretention_days = 1.5\nidle_timeout = 0.5\ngroup_members = 2\n'
+            "max_audio = 1\nmax_image = 2\nmax_video = 3\n"
         )
-        self.assertEqual(
-            parse("--config", name), Config(Path("/srv/im"), 443, 0, "127.0.0.1", "im.example.org", 129_600)
-        )
+        sizes = {"audio": MEBIBYTE, "image": 2 * MEBIBYTE, "video": 3 * MEBIBYTE}
+        expected = Config(Path("/srv/im"), 443, 0, "127.0.0.1", "im.example.org", 129_600, 0.5, 2, sizes)
+        self.assertEqual(parse("--config", name), expected)
 
     def test_precedence(self) -> None:
         """The command line goes before the file, and the file before the defaults."""
@@ -176,6 +210,9 @@ class ConfigurationFileTests(ConfigCase):
             ("state = 1", "state = 1 in {} has the wrong type: it has to be a string in quotes"),
             ("advertise = []", "advertise = [] in {} has the wrong type: it has to be a string in quotes"),
             ("retention_days = '7'", "retention_days = 7 in {} has the wrong type: it has to be a number"),
+            ("max_audio = 2.0", "max_audio = 2.0 in {} has the wrong type: it has to be a whole number"),
+            ("group_members = '2'", "group_members = 2 in {} has the wrong type: it has to be a whole number"),
+            ("idle_timeout = '1'", "idle_timeout = 1 in {} has the wrong type: it has to be a number"),
             ("retention_days = false", "retention_days = False in {} has the wrong type: it has to be a number"),
             ("[interface]\na = 1", "interface = {{'a': 1}} in {} has the wrong type: it has to be a string in quotes"),
         ):
@@ -184,7 +221,10 @@ class ConfigurationFileTests(ConfigCase):
 
     def test_wrong_values(self) -> None:
         """A value out of its range is refused with key, value and file."""
-        for text in ("http_port = 70000", "im_port = -1", "retention_days = 0", "retention_days = inf"):
+        for text in (
+            *("http_port = 70000", "im_port = -1", "retention_days = 0", "retention_days = inf"),
+            *("idle_timeout = -0.5", "group_members = 1", "max_video = 4097", f"max_image = 1{'0' * 400}"),
+        ):
             name = self.file(text + "\n")
             self.assert_refused(["--config", name], f"{text} in {name}")
 
@@ -219,4 +259,6 @@ class AnswerTests(SynchronousTestCase):
         """--help has every option with its default, and ends well."""
         text = self.output("--help")
         for word in ("--state=", "8080", "1987", "--interface=", "--advertise=", "--config=", "--retention-days="):
+            self.assertIn(word, text)
+        for word in ("--idle-timeout=", "--group-members=", "--max-audio=", "--max-image=", "--max-video="):
             self.assertIn(word, text)

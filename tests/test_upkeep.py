@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from simple_im import upkeep as upkeep_module
 from simple_im.im.device import Device
@@ -13,7 +13,7 @@ from simple_im.im.sessions import Sessions
 from simple_im.limits import DAY, DEVICE_LIFE, TOKEN_LIFE, TOKEN_TOUCH, TOKEN_TRIAL
 from simple_im.store import files as files_module
 from simple_im.store import retention
-from simple_im.store.files import Files
+from simple_im.store.files import Files, prepare_folders
 from simple_im.store.tokens import Tokens, token_hash
 from simple_im.upkeep import Upkeep
 from tests.store.fakes import PHONE, draft
@@ -40,7 +40,10 @@ class UpkeepCase(SteppedCase):
         self.turn = Turn()
         self.sessions = Sessions(self.turn)
         self.tokens = Tokens(self.database, self.clock.seconds)
-        self.files = Files(self.database, Path(self.mktemp()))
+        self.patch(files_module, "deferToThread", maybeDeferred)
+        self.directory = Path(self.mktemp())
+        prepare_folders(self.directory)
+        self.files = Files(self.database, self.directory)
         self.upkeep = self.made(RETENTION)
 
     def made(self, retention_time: float) -> Upkeep:
@@ -61,6 +64,12 @@ class UpkeepCase(SteppedCase):
     def store(self, *ids: bytes) -> None:
         self.append(*(draft(id_, 2) for id_ in ids))
         self.database.settle()
+
+    def keep(self) -> Path:
+        """A file that was sent now."""
+        draft = self.files.draft()
+        draft.touch()
+        return self.done(self.files.keep(draft, "image", "png", (2,), int(self.clock.seconds()))).path
 
     def count(self, table: str) -> int:
         return int(self.database.rows(f"SELECT count(*) FROM {table}")[0][0])
@@ -95,25 +104,28 @@ class RunTests(UpkeepCase):
         self.assertEqual(self.count("entry"), 0)
 
     def test_files(self) -> None:
-        """Media go when they are past the retention."""
+        """Files go with the messages that they were sent with, and not before."""
         self.begin()
-        self.database.rows("INSERT INTO file VALUES ('audio', 'name', ?)", int(self.clock.seconds()))
-        self.patch(files_module, "deferToThread", lambda function, **options: succeed(function(**options)))
+        self.store(b"a")
+        path = self.keep()
         self.later(RETENTION)
-        self.assertEqual(self.count("file"), 1)
+        self.assertEqual((path.exists(), self.count("entry")), (True, 1))
         self.later(600)
-        self.assertEqual(self.count("file"), 0)
+        self.assertEqual((path.exists(), self.count("entry"), self.count("file")), (False, 0, 0))
 
     def test_all_slices(self) -> None:
         """However many there are, they all go."""
         self.patch(retention, "_SLICE", 2)
+        self.patch(files_module, "_SLICE", 2)
         self.patch(retention, "_DEVICES", 2)
         for number in range(7):
             self.device(2, f"{number}")
         self.store(*(b"%d" % number for number in range(7)))
+        for _ in range(7):
+            self.keep()
         self.clock.advance(DEVICE_LIFE + 1)
         self.begin()
-        self.assertEqual([self.count("entry"), self.count("device")], [0, 0])
+        self.assertEqual([self.count(table) for table in ("entry", "device", "file")], [0, 0, 0])
 
     def test_tokens(self) -> None:
         """Tokens go when they are past their time."""

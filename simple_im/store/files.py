@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
 from simple_im.media import KINDS
 from simple_im.status import NotFound, StorageUnavailable
@@ -16,6 +17,10 @@ from simple_im.store.database import Cursor, Database
 
 DRAFTS: Final = "uploads"
 """The folder of uploads on their way; what lies there at start is what a crash left."""
+_SLICE: Final = 64
+"""Files that go in one step."""
+
+log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,25 @@ class Files:
         return self._directory / DRAFTS / secrets.token_hex(16)
 
     async def keep(self, draft: Path, kind: str, ending: str, users: tuple[int, ...], now: int) -> Stored:
-        """Give a written and fsynced draft its place, for these users to have; raises `StorageUnavailable`."""
+        """Give a written and fsynced draft its place, for these users to have; raises `StorageUnavailable`.
+
+        The row comes first: a crash may leave one without a file, which goes in time, but no file without a row.
+        """
         name = f"{secrets.token_hex(16)}.{ending}"
         stored = Stored(kind, name, self._directory / kind / name)
+        await self._database.write(_insert, kind, name, users, now)
         try:
             await deferToThread(_move, draft, stored.path)
-        except OSError:
+        except OSError as error:
+            log.error("an upload could not be kept: {error}", error=error)
+            await self.remove(stored)
             raise StorageUnavailable() from None
-        await self._database.write(_insert, kind, name, users, now)
         return stored
+
+    async def remove(self, stored: Stored) -> None:
+        """Take back a file of which nobody has heard; raises `StorageUnavailable`, when only its row is left."""
+        await deferToThread(stored.path.unlink, missing_ok=True)
+        await self._database.write(_forget, [(stored.kind, stored.name)])
 
     async def find(self, kind: str, name: str, user: int) -> Path:
         """Where a file is, for one who may have it; raises `NotFound` for everybody else."""
@@ -55,12 +70,17 @@ class Files:
             raise NotFound()
         return self._directory / kind / name
 
-    async def purge(self, before: int) -> int:
-        """Remove the files older than unix time `before`."""
-        gone = await self._database.write(_forget, before)
-        for kind, name in gone:
-            await deferToThread((self._directory / kind / name).unlink, missing_ok=True)
-        return len(gone)
+    async def purge(self, before: int) -> bool:
+        """Remove the oldest of the files from before unix time `before`; whether there were any."""
+        gone = await self._database.read(_oldest, before)
+        if gone:
+            await deferToThread(self._unlink, gone)
+            await self._database.write(_forget, gone)
+        return bool(gone)
+
+    def _unlink(self, names: list[tuple[str, str]]) -> None:
+        for kind, name in names:
+            (self._directory / kind / name).unlink(missing_ok=True)
 
 
 def prepare_folders(directory: Path) -> None:
@@ -92,9 +112,12 @@ def _may_have(cursor: Cursor, kind: str, name: str, user: int) -> bool:
     return cursor.one() is not None
 
 
-def _forget(cursor: Cursor, before: int) -> list[tuple[str, str]]:
-    gone = cursor.execute("SELECT kind, name FROM file WHERE created < ?", (before,)).all()
-    for kind, name in gone:
-        cursor.execute("DELETE FROM file_user WHERE kind = ? AND name = ?", (kind, name))
-        cursor.execute("DELETE FROM file WHERE kind = ? AND name = ?", (kind, name))
-    return [(kind, name) for kind, name in gone]
+def _oldest(cursor: Cursor, before: int) -> list[tuple[str, str]]:
+    cursor.execute("SELECT kind, name FROM file WHERE created < ? ORDER BY created LIMIT ?", (before, _SLICE))
+    return cursor.all()
+
+
+def _forget(cursor: Cursor, names: list[tuple[str, str]]) -> None:
+    for name in names:
+        cursor.execute("DELETE FROM file_user WHERE kind = ? AND name = ?", name)
+        cursor.execute("DELETE FROM file WHERE kind = ? AND name = ?", name)

@@ -98,17 +98,18 @@ class _Delivery:
 
     def stored(self, ids: list[bytes]) -> None:
         """These are on disk."""
-        self._take(ids)
+        for id_ in ids:
+            del self._waiting[id_]
+        self._tell()
 
     def refused(self, ids: list[bytes], reason: str) -> None:
         """These are not."""
-        self._refused += self._take(ids)
+        self._refused += [self._waiting.pop(id_) for id_ in ids]
+        self._tell()
 
-    def _take(self, ids: list[bytes]) -> list[Draft]:
-        taken = [self._waiting.pop(id_) for id_ in ids]
+    def _tell(self) -> None:
         if not self._waiting:
             self.done.callback(self._refused)
-        return taken
 
 
 def _put_off(failure: Failure) -> None:
@@ -117,7 +118,7 @@ def _put_off(failure: Failure) -> None:
 
 
 def _repeated(draft: Draft) -> Draft:
-    """The same, for a second try: connected devices may have seen it at the first, so it tells them to look for that."""
+    """The same for another try, which says so: connected devices may have seen the first."""
     return draft if draft.head.endswith(_REPEATED) else replace(draft, head=draft.head + _REPEATED)
 
 

@@ -126,7 +126,11 @@ class MediaPages:
         delivered = Delivered()
         self._inbox.append(message, delivered)
         self._inbox.commit()
-        await delivered.done
+        try:
+            await delivered.done
+        except StorageUnavailable:
+            await self._files.remove(stored)
+            raise
         return Answer({"id": message.id.decode(), "c": _link(stored)})
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from io import BytesIO
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.http import parse_qs
+from twisted.web.http import RESPONSES, parse_qs
 from twisted.web.server import Request
 
 from simple_im.limits import BODY_SIZE
 from simple_im.listen import plain_host
-from simple_im.status import TokenError, TooLarge
+from simple_im.status import BadRequest, Refused, TokenError, TooLarge
 from simple_im.web.document import refusal
 from simple_im.web.encoding import encode_now
 from simple_im.web.form import Form
@@ -36,6 +37,7 @@ class BoundedRequest(Request):
     is_too_large = False
     upload: Upload | None = None
     _received = 0
+    _is_refused = False
 
     def gotLength(self, length: int | None) -> None:
         """Prepare for a body; Twisted's own way would put a large one into a file of any size."""
@@ -48,7 +50,7 @@ class BoundedRequest(Request):
         if self.upload is not None:
             self.notifyFinish().addBoth(self._discard)
 
-    def _discard(self, _result: object) -> None:
+    def _discard(self, _result: object = None) -> None:
         assert self.upload is not None
         discarding = Deferred.fromCoroutine(self.upload.discard())
         discarding.addErrback(lambda failure: log.failure("an upload's draft stays behind", failure))
@@ -63,20 +65,24 @@ class BoundedRequest(Request):
         else:
             self.is_too_large = True
             self.content = BytesIO()
-        if self._received > _PATIENCE * BODY_SIZE:
-            self._refuse()
+        if self._received > _PATIENCE * BODY_SIZE and not self._is_refused:
+            self._refuse_early()
 
-    def _refuse(self) -> None:
+    def _refuse_early(self) -> None:
         """Answer before a large body's end, where it is known what the answer will be."""
         refused = self.upload.error if self.upload is not None else TooLarge()
-        if refused is None:
-            return
-        channel: Any = self.channel
+        if refused is not None:
+            self._is_refused = True
+            if self.upload is not None:
+                self._discard()
+            channel: Any = self.channel
+            channel.refuse(self._refusal(refused))
+
+    def _refusal(self, refused: Refused) -> bytes:
         encoded = encode_now(self, refusal(refused))
         lines = {**encoded.headers, "Content-Length": str(len(encoded.body)), "Connection": "close"}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        status = f"HTTP/1.1 {refused.http} {refused.reason}\r\n"
-        channel.refuse(b"%b%b\r\n%b" % (status.encode(), head.encode(), encoded.body))
+        return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (refused.http, RESPONSES[refused.http], head.encode(), encoded.body)
 
 
 def token_of(request: Request) -> str | None:
@@ -102,8 +108,14 @@ class Call:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self.form = Form(_parameters(request))
         self.upload = request.upload if isinstance(request, BoundedRequest) else None
+
+    @cached_property
+    def form(self) -> Form:
+        """The parameters; raises `BadRequest` where they came as an upload does."""
+        if self.upload is not None:
+            raise BadRequest(f"the form must be {_FORM.decode()}")
+        return Form(_parameters(self._request))
 
     @property
     def upload_form(self) -> Form:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from simple_im.limits import UPLOAD_BUFFER, UPLOAD_FIELD, UPLOAD_FIELDS
+from simple_im.limits import BODY_SIZE, UPLOAD_BUFFER, UPLOAD_FIELD, UPLOAD_FIELDS
 from simple_im.media import HEAD_SIZE
 from simple_im.status import BadRequest, Refused, StorageUnavailable, TokenError, TooLarge
 from simple_im.store.files import Files
@@ -27,106 +27,114 @@ _MULTIPART: Final = "multipart/form-data"
 
 
 def boundary(content_type: str | None) -> str | None:
-    """The boundary of a multipart form, or None where the body is something else."""
+    """The boundary of a multipart form, "" where it has none, or None where the body is something else."""
     if content_type is None:
         return None
     kind, options = parse_options_header(content_type)
-    return options.get("boundary") if kind == _MULTIPART else None
+    return options.get("boundary", "") if kind == _MULTIPART else None
+
+
+class Flow(Protocol):
+    """A connection, which can be left unread for a while."""
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
 
 
 class DraftFile:
-    """A file being written in threads, one write at a time; `flow` is told when to stop reading and to go on."""
+    """A file being written in threads, one step at a time; `flow` is not read from while much waits for the disk."""
 
-    def __init__(self, path: Path, flow: Any) -> None:
+    def __init__(self, path: Path, flow: Flow) -> None:
         self.path = path
         self.size = 0
         self.head = b""
+        self.failed = False
+        """Whether the disk has not taken it."""
         self._flow = flow
+        self._is_paused = False
         self._file: BinaryIO | None = None
         self._waiting: list[bytes] = []
         self._bytes = 0
-        self._writing: Deferred[None] | None = None
-        self._error: Exception | None = None
-        self._idle: list[Deferred[None]] = []
+        self._turn = DeferredLock()
 
     def write(self, data: bytes) -> None:
-        """Have `data` written after what came before."""
+        """Have `data` written after what came before; not to be called once that has `failed`."""
         if len(self.head) < HEAD_SIZE:
             self.head = (self.head + data)[:HEAD_SIZE]
         self.size += len(data)
         self._waiting.append(data)
         self._bytes += len(data)
-        if self._bytes > UPLOAD_BUFFER:
-            self._flow.pauseProducing()
-        self._go_on()
+        self._regulate()
+        if len(self._waiting) == 1:
+            self._turn.run(self._write_waiting)
 
-    def _go_on(self) -> None:
-        if self._writing is None and self._waiting and self._error is None:
-            data, self._waiting = b"".join(self._waiting), []
-            self._writing = deferToThread(self._append, data)
-            self._writing.addCallbacks(self._written, self._failed, callbackArgs=(len(data),))
+    def _write_waiting(self) -> Deferred[None]:
+        data = self._take_waiting()
+        if not data:
+            return succeed(None)
+        writing = deferToThread(self._append, data)
+        return writing.addCallbacks(self._written, self._failed, callbackArgs=(len(data),))
+
+    def _take_waiting(self) -> bytes:
+        waiting, self._waiting = self._waiting, []
+        return b"".join(waiting)
 
     def _append(self, data: bytes) -> None:
+        """A disk that is nearly full takes a part, and says so only when it is asked to take the rest."""
         if self._file is None:
             self._file = open(self.path, "xb", buffering=0, opener=_private)  # noqa: SIM115 (closed in `_sync`)
-        self._file.write(data)
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
 
     def _written(self, _result: object, count: int) -> None:
-        self._writing = None
-        if self._bytes > UPLOAD_BUFFER >= self._bytes - count:
-            self._flow.resumeProducing()
         self._bytes -= count
-        self._go_on()
-        self._tell_idle()
+        self._regulate()
 
-    def _failed(self, failure: Any) -> None:
+    def _failed(self, failure: Failure) -> None:
         log.error("an upload could not be written: {error}", error=failure.value)
-        self._writing, self._waiting = None, []
+        self.failed = True
+        self._waiting, self._bytes = [], 0
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Others may have the connection read from again meanwhile, so it is told each time."""
         if self._bytes > UPLOAD_BUFFER:
+            self._is_paused = True
+            self._flow.pauseProducing()
+        elif self._is_paused:
+            self._is_paused = False
             self._flow.resumeProducing()
-        self._bytes = 0
-        self._error = failure.value
-        self._tell_idle()
-
-    def _tell_idle(self) -> None:
-        if self._writing is None:
-            waiting, self._idle = self._idle, []
-            for deferred in waiting:
-                deferred.callback(None)
-
-    async def _all_written(self) -> None:
-        if self._writing is not None:
-            waiting: Deferred[None] = Deferred()
-            self._idle.append(waiting)
-            await waiting
 
     async def finish(self) -> None:
         """Have all of it on disk; raises `StorageUnavailable`."""
-        await self._all_written()
-        try:
-            if self._error is not None:
-                raise self._error
-            await deferToThread(self._sync)
-        except OSError:
-            raise StorageUnavailable() from None
+        await self._turn.run(self._sync_written)
+        if self.failed:
+            raise StorageUnavailable()
+
+    def _sync_written(self) -> Deferred[None]:
+        return deferToThread(self._sync).addErrback(self._failed)
 
     def _sync(self) -> None:
         if self._file is not None:
             os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+            self._close()
 
     async def discard(self) -> None:
         """Leave nothing of it, unless it was moved to its place."""
-        self._waiting = []
-        await self._all_written()
-        await deferToThread(self._remove)
+        self._bytes -= len(self._take_waiting())
+        self._regulate()
+        await self._turn.run(deferToThread, self._remove)
 
     def _remove(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._close()
         self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def _private(path: str, flags: int) -> int:
@@ -136,30 +144,40 @@ def _private(path: str, flags: int) -> int:
 class Upload:
     """One multipart form: small fields, and one file in a field named for its kind."""
 
-    def __init__(self, boundary: str, draft: Path, sizes: Mapping[str, int], flow: Any) -> None:
+    def __init__(self, boundary: str, draft: Path, sizes: Mapping[str, int], flow: Flow) -> None:
         self.fields: dict[bytes, list[bytes]] = {}
         self.kind: str | None = None
         self.file = DraftFile(draft, flow)
-        self._sizes = sizes
         self.error: Refused | None = None
+        self._sizes = sizes
+        self._left = max(sizes.values()) + BODY_SIZE
         self._field: bytes | None = None
         self._parser: PushMultipartParser | None = None
         try:
             self._parser = PushMultipartParser(boundary, max_segment_count=UPLOAD_FIELDS, header_charset="utf8")
         except MultipartError as error:
-            self.refuse(BadRequest(f"the form can't be read: {error}"))
+            self.refuse(_unreadable(error))
 
     def feed(self, data: bytes) -> None:
         """Take the next part of the body; after an error it is only passed over."""
-        if self._parser is None or self.error is not None:
+        if self._parser is None:
             return
         try:
+            self._allow(len(data))
             for event in self._parser.parse(data):
                 self._take(event)
         except MultipartError as error:
-            self.refuse(BadRequest(f"the form can't be read: {error}"))
+            self.refuse(_unreadable(error))
         except Refused as refused:
             self.refuse(refused)
+
+    def _allow(self, size: int) -> None:
+        """What is around the file has an end too; and what the disk does not take need not be sent."""
+        self._left -= size
+        if self._left < 0:
+            raise TooLarge()
+        if self.file.failed:
+            raise StorageUnavailable()
 
     def refuse(self, refused: Refused) -> None:
         """Take no more of it: this is what it will be answered with."""
@@ -211,11 +229,15 @@ class Upload:
             try:
                 self._parser.close()
             except MultipartError as error:
-                self.refuse(BadRequest(f"the form can't be read: {error}"))
+                self.refuse(_unreadable(error))
 
     async def discard(self) -> None:
         """Leave nothing of it on disk, unless the file was moved to its place."""
         await self.file.discard()
+
+
+def _unreadable(error: MultipartError) -> BadRequest:
+    return BadRequest(f"the form can't be read: {error.args[0]}")
 
 
 class Uploads:
@@ -226,7 +248,7 @@ class Uploads:
         self._tokens = tokens
         self._sizes = sizes
 
-    def begin(self, content_type: str | None, token: str | None, flow: Any) -> Upload | None:
+    def begin(self, content_type: str | None, token: str | None, flow: Flow) -> Upload | None:
         """An upload for a request with this content type, or None where it is not multipart.
 
         The body is taken while the token is being checked, and dropped where it is not good.

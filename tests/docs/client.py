@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from http.client import HTTPSConnection
+from typing import Final
 
 from tests.integration.node import PATIENCE, Node
 
@@ -17,14 +18,22 @@ def trusting(node: Node) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(node.ca))
 
 
+PICTURE: Final = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
+"""A GIF of one pixel."""
+PICTURE_SHOWN: Final = "(the bytes of cat.gif)"
+"""What documents have in its place."""
+
+
 def ask(node: Node, method: str, path: str, body: str, headers: Mapping[str, str]) -> str:
     """One request to the HTTPS door, and the whole answer to it."""
+    sent = body.encode().replace(PICTURE_SHOWN.encode(), PICTURE)
     connection = HTTPSConnection("localhost", node.http_port, timeout=PATIENCE, context=trusting(node))
     with contextlib.closing(connection):
-        connection.request(method, path, body or None, dict(headers))
+        connection.request(method, path, sent or None, dict(headers))
         answer = connection.getresponse()
         lines = [f"HTTP/1.1 {answer.status} {answer.reason}", *map(": ".join, answer.getheaders())]
-        return "\n".join([*lines, "", answer.read().decode()])
+        shown = answer.read().replace(PICTURE, PICTURE_SHOWN.encode())
+        return "\n".join([*lines, "", shown.decode()])
 
 
 class Client:

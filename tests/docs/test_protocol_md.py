@@ -117,7 +117,10 @@ class Story:
         head, _, body = self._transcript.spoken(block.text).rstrip("\n").partition("\n\n")
         first, *lines = head.splitlines()
         method, path, _ = first.split()
-        self._answer = ask(self._node, method, path, body, dict(line.split(": ", 1) for line in lines))
+        headers = dict(line.split(": ", 1) for line in lines)
+        if headers.get("Content-Type", "").startswith("multipart/"):
+            body = body.replace("\n", "\r\n") + "\r\n"
+        self._answer = ask(self._node, method, path, body, headers)
 
     def _only_shown_headers(self, shown: str) -> str:
         """The last answer without the headers that the document leaves out, in its order."""

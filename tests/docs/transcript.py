@@ -1,7 +1,8 @@
 """What a document shows against what the server says: equal but for values that differ from run to run.
 
-A token or seq in a document stands for one value of the run: it is bound where the server first says it, has to be the
-same wherever the document repeats it, and is put in its place where the document sends it.
+A token, a seq, a group's key or a name of the server's making in a document stands for one value of the run: it is
+bound where the server first says it, has to be the same wherever the document repeats it, and is put in its place where
+the document sends it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ _VARYING: Final = {
     "token": r"[A-Za-z0-9_-]{32}",
     "seq": r"[1-9][0-9]*",
     "ts": r"[1-9][0-9]{9}",
+    "timestamp": r"[1-9][0-9]{9}",
+    "key": r"[A-Za-z0-9_-]{16}",
+    "name": r"[0-9a-f]{24}|[0-9a-f]{32}",
     "server": r"127\.0\.0\.1|::1",
     "port": r"[1-9][0-9]*",
 }
-_BOUND: Final = ("token", "seq", "port")
-_VALUE: Final = re.compile(r'\b(?P<key>token|seq|ts|server|port)"?(?: =|:) "?(?P<value>[^"\s,}]+)')
+_BOUND: Final = ("token", "seq", "port", "key", "name")
+_VALUE: Final = re.compile(
+    r'(?:\b|g_)(?P<key>token|seq|ts|timestamp|server|port|key)"?(?: =|:) "?(?P<value>[^"\s,}]+)'
+    r"|\b(?P<name>[0-9a-f]{24}|[0-9a-f]{32})\b"
+)
 
 
 class Transcript:
@@ -54,10 +61,11 @@ class Transcript:
         """The line as a regular expression; a group's name holds the key, the shown value follows in hex."""
         pattern, at = "", 0
         for match in _VALUE.finditer(line):
-            key, value = match["key"], match["value"]
-            pattern += re.escape(line[at : match.start("value")])
+            which = "name" if match["name"] else "value"
+            key, value = match["key"] or "name", match[which]
+            pattern += re.escape(line[at : match.start(which)])
             pattern += re.escape(self._values[value]) if value in self._values else self._group(key, value)
-            at = match.end("value")
+            at = match.end(which)
         return pattern + re.escape(line[at:])
 
     def _group(self, key: str, value: str) -> str:

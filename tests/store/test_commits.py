@@ -109,6 +109,21 @@ class GroupCommitTests(SteppedCase):
         self.assertEqual(state.scattered, seqs[3])
         self.assertEqual(seqs_of(self.waiting(state)), [seqs[2]])
 
+    def test_looked_up_while_committing(self) -> None:
+        """A message that comes with `dup` twice is taken once, also where the commit of the first began while the
+        second was looked up."""
+        sender = Sender()
+        both = [self.start(self.inbox.append_again(draft(b"a", 2), sender)) for _ in range(2)]
+        self.database.do()
+        self.database.do()
+        self.database.answer()
+        self.inbox.commit()
+        self.database.settle()
+        for each in both:
+            self.successResultOf(each)
+        self.assertEqual(sender.stored_ids, [b"a", b"a"])
+        self.assertEqual(len(self.outlet.entries), 1)
+
     def test_notice(self) -> None:
         """A notice that was kept until it has its place is kept no longer with the commit that gives it one."""
         add = "INSERT INTO outgoing VALUES (?, 1, 'phone', x'61', '2', x'', x'')"

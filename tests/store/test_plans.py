@@ -5,13 +5,16 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from simple_im.store import inbox_sql, retention, tokens
+from simple_im.store import accounts, contacts, groups, inbox_sql, retention, tokens
 from simple_im.store.batch import AckedRange, DeviceRow
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
+from simple_im.store.outgoing import Notice
+from simple_im.store.tokens import Session
 from tests.store.stepped import SteppedCase
 
 TABLES = {"user", "device", "acked", "entry", "inbox", "token", "outgoing", "a", "d", "e", "i", "t"}
+TABLES |= {"contact", "pre_contact", "group", "member", "c", "u", "m"}
 """The tables, and what the statements call them."""
 
 
@@ -91,3 +94,28 @@ class PlanTests(SteppedCase):
         tokens._prolong(self.cursor, [b"hash", b"other"] * 200, 0)
         tokens._purge(self.cursor, 10)
         self.assert_by_index("token", "t", "device")
+
+    def test_contacts(self) -> None:
+        """Asking, accepting, removing, what has changed and what was asked; a new name in all lists."""
+        said = Notice(1, "phone", "n", {"to": 2})
+        contacts._ask(self.cursor, said, 2, "hi", 0)
+        contacts._requests(self.cursor, 2, 0)
+        contacts._accept(self.cursor, Notice(2, "phone", "n", {"to": 1}), 1)
+        contacts._changes(self.cursor, 2, 0)
+        accounts._update(self.cursor, Session(1, "phone", b"hash"), accounts.Changes("Ann", None, "hash"))
+        contacts._remove(self.cursor, said, 2)
+        self.assert_by_index("user", "pre_contact", "contact", "c", "u", "token")
+
+    def test_groups(self) -> None:
+        """All that happens to a group, and who is in it for every message."""
+        said = Notice(1, "phone", "gn", {})
+        details, _ = groups._create(self.cursor, said, "group", [2], 0, 9)
+        g_id = details.group.id
+        groups._member_ids(self.cursor, g_id)
+        groups._groups_of(self.cursor, 1)
+        groups._add(self.cursor, said, g_id, 3, 9)
+        groups._join(self.cursor, Notice(4, "phone", "gn", {}), g_id, details.g_key, 9)
+        groups._remove(self.cursor, said, g_id, 3)
+        groups._leave(self.cursor, said, g_id)
+        groups._delete(self.cursor, Notice(2, "phone", "gn", {}), g_id)
+        self.assert_by_index("group", "member", "g", "m", "u", "user")

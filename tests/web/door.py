@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,16 +16,25 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from simple_im.cluster.directory import Door, LocalDirectory, Probe
+from simple_im.im.conversation import Node
+from simple_im.im.gate import Gate
 from simple_im.im.outbox import Turn
+from simple_im.im.protocol import ImFactory
+from simple_im.im.router import Router
 from simple_im.im.sessions import Sessions
 from simple_im.limits import FRAME_SIZE
 from simple_im.status import TooManyRequests
 from simple_im.store.accounts import Accounts
+from simple_im.store.contacts import Contacts
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Draft
+from simple_im.store.groups import Groups
 from simple_im.store.inbox import SQLiteInbox
+from simple_im.store.outgoing import Outgoing
 from simple_im.store.sequence import Sequence
 from simple_im.store.tokens import Tokens
+from simple_im.web.contact import ContactPages
+from simple_im.web.group import GroupPages
 from simple_im.web.offline import Offline
 from simple_im.web.root import make_root
 from simple_im.web.server import Login, Servers
@@ -33,12 +42,15 @@ from simple_im.web.site import QuietSite
 from simple_im.web.user import Users
 from simple_im.wire.frames import Message, read
 from tests.fakes import MemoryDatabase, result_of
+from tests.im.door import Client, login
 
 NOW = 1_700_000_000
 IM_PORT = 1987
 HERE = Door("127.0.0.1", IM_PORT)
 OURS = IPv4Address("TCP", "192.168.3.5", 8080)
 FORM = "application/x-www-form-urlencoded"
+MEMBERS = 4
+"""What a group may have."""
 
 
 class FakePasswords:
@@ -186,6 +198,53 @@ def request_bytes(method: str, path: str, headers: Mapping[str, str], body: byte
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
 
 
+@dataclass
+class Person:
+    """A user, signed in on one device."""
+
+    door: HttpsDoor
+    id: int
+    name: str
+    phone: str
+    device: str
+    token: str
+
+    def on(self, device: str) -> Person:
+        """The same user on another device."""
+        return replace(self, device=device, token=self.door.sign_in(self.phone, device))
+
+    def connect(self) -> Client:
+        """The device on the IM door, with what came with the login read."""
+        client = self.door.online(self.id, self.device, self.token)
+        client.got()
+        return client
+
+    def get(self, path: str) -> Answer:
+        """`GET path`."""
+        return self.request("GET", path)
+
+    def post(self, path: str, form: Mapping[str, object] | bytes | None = None) -> Answer:
+        """`POST path` with a form."""
+        return self.request("POST", path, form)
+
+    def put(self, path: str, form: Mapping[str, object] | bytes | None = None) -> Answer:
+        """`PUT path` with a form."""
+        return self.request("PUT", path, form)
+
+    def delete(self, path: str) -> Answer:
+        """`DELETE path`."""
+        return self.request("DELETE", path)
+
+    def request(self, method: str, path: str, form: Mapping[str, object] | bytes | None = None) -> Answer:
+        """Any request."""
+        return self.door.request(method, path, form, self.token)
+
+    def waiting(self, table: str) -> list[dict[str, Any]]:
+        """What `GET /offline` shows of a table."""
+        found: list[dict[str, Any]] = self.get("/offline").document.get(table, [])
+        return found
+
+
 class HttpsDoor:
     """The door, all that is behind it, and requests to it."""
 
@@ -196,19 +255,28 @@ class HttpsDoor:
         self.passwords: Any = FakePasswords()
         self.probe = FakeProbe()
         self.directory = LocalDirectory(door, None, probe or self.probe)
-        self.sessions = Sessions(Turn())
+        turn = Turn()
+        self.sessions = Sessions(turn)
         self.inbox = SQLiteInbox(self.database, Sequence(self.database, 1), self.clock, self.sessions)
         self.tokens = Tokens(self.database, self.clock.seconds)
+        self.groups = Groups(self.database, MEMBERS)
+        self.outgoing = Outgoing(self.database, self.inbox, self.clock)
         self.receipts = Receipts()
-        self.site = QuietSite(self._root(), self.clock)
-
-    def _root(self) -> Resource:
         accounts = Accounts(self.database)
+        self.site = QuietSite(self._root(accounts), self.clock)
+        router = Router(accounts, self.groups, self.inbox)
+        self.im = ImFactory(
+            Node(Gate(self.tokens, self.inbox), router, self.inbox, self.sessions, turn, self.clock)
+        )
+
+    def _root(self, accounts: Accounts) -> Resource:
         login = Login(accounts, self.passwords, self.tokens, self.inbox, self.sessions, self.directory)
         servers = Servers(self.tokens, self.sessions, self.directory)
         offline = Offline(self.tokens, self.inbox, self.sessions)
         users = Users(accounts, self.passwords, self.tokens, self.sessions, self.clock.seconds)
-        return make_root(users, login, servers, offline)
+        contacts = ContactPages(Contacts(self.database), self.outgoing, self.tokens, self.clock.seconds)
+        groups = GroupPages(self.groups, self.outgoing, self.tokens, self.clock.seconds)
+        return make_root(users, login, servers, offline, contacts, groups)
 
     # Requests.
 
@@ -243,6 +311,16 @@ class HttpsDoor:
 
     # People and messages.
 
+    def people(self, *names: str) -> list[Person]:
+        """New users, each signed in on the device `phone`."""
+        return [self._person(name) for name in names]
+
+    def _person(self, name: str) -> Person:
+        (count,) = self.rows("SELECT count(*) FROM user")[0]
+        phone = str(10_000 + count)
+        user = self.post("/user", {"name": name, "phone": phone, "password": "888888"}).response["user"]["id"]
+        return Person(self, user, name, phone, "phone", self.sign_in(phone, "phone"))
+
     def rows(self, sql: str) -> list[Any]:
         """What is in the database."""
         return result_of(self.database.read(lambda cursor: cursor.execute(sql).all()))
@@ -269,6 +347,12 @@ class HttpsDoor:
         connection = FakeConnection(opened.state, session.token_hash)
         connection.names = self.sessions.add(connection, opened.names).names
         return connection
+
+    def online(self, user: int, device: str, token: str) -> Client:
+        """A client of the IM door, signed in with this token."""
+        client = Client(self.im)
+        client.send(login("login", user, device, token))
+        return client
 
     def deliver(self, to: int, frame: str, sender: int = 99, device: str = "pc") -> None:
         """Have another user's frame stored in an inbox, as the IM door does."""

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.limits import TOKEN_TRIAL
-from tests.web.door import HttpsDoor
+from tests.im.door import bye
+from tests.web.door import Answer, HttpsDoor, Person
 
 GOOD = {"name": "Ann", "phone": "8618266175357", "password": "888888"}
 
@@ -120,7 +121,8 @@ class LookUpTests(SynchronousTestCase):
 
     def test_token_needed(self) -> None:
         """Without a good token nobody is found, and nobody learns whether there is such a user."""
-        answers = [self.door.get("/user/id/1"), self.door.get("/user/id/x"), self.door.get("/user/id/7", "bad")]
+        paths = ("/user/id/1", "/user/id/7", "/user/id/x", "/user/phone/8618266175357", "/user/phone/12345")
+        answers = [self.door.get(path, token) for path in paths for token in (None, "bad")]
         self.door.clock.advance(TOKEN_TRIAL)
         answers.append(self.door.get("/user/id/1", self.token))
         for answer in answers:
@@ -132,3 +134,161 @@ class LookUpTests(SynchronousTestCase):
         form = {"name": name, "phone": "12345", "password": "888888"}
         self.assertEqual(self.door.post("/user", form).status, 200)
         self.assertEqual(self.door.get("/user/phone/12345", self.token).document["user"][0]["name"], name)
+
+
+class UpdateCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.door = HttpsDoor()
+        (self.ann,) = self.door.people("Ann")
+
+    def update(self, **form: str) -> None:
+        answer = self.ann.put("/user", form)
+        self.assertEqual((answer.status, answer.response), (200, {"status": 0}))
+
+    def refusal(self, **form: str) -> tuple[int, str]:
+        """A refused request changes nothing."""
+        before = self.door.rows("SELECT * FROM user")
+        answer = self.ann.put("/user", form)
+        self.assertEqual(answer.response["reason"], answer.response["r"])
+        self.assertEqual(self.door.rows("SELECT * FROM user"), before)
+        return answer.status, answer.response["r"]
+
+    def shown(self) -> tuple[str, str]:
+        """Name and avatar as others see them."""
+        (user,) = self.ann.get(f"/user/id/{self.ann.id}").document["user"]
+        return user["name"], user["avatar"]
+
+
+class UpdateTests(UpdateCase):
+    def test_name_and_avatar(self) -> None:
+        """What is given changes, and nothing else; an avatar can be taken away."""
+        for form, expected in (
+            ({"name": "Anna"}, ("Anna", "")),
+            ({"avatar": "file/image/a.png"}, ("Anna", "file/image/a.png")),
+            ({"name": "é &=+%\n", "avatar": ""}, ("é &=+%\n", "")),
+        ):
+            self.update(**form)
+            self.assertEqual(self.shown(), expected)
+        self.assertEqual(self.door.login(self.ann.phone).status, 200)
+
+    def test_nobody_else(self) -> None:
+        """Only the token's own user changes, whatever id the form names."""
+        (bob,) = self.door.people("Bob")
+        self.update(name="Anna", id=str(bob.id), phone=bob.phone)
+        rows = self.door.rows("SELECT id, name, phone FROM user ORDER BY id")
+        self.assertEqual(rows, [(self.ann.id, "Anna", self.ann.phone), (bob.id, "Bob", bob.phone)])
+
+    def test_nothing_given(self) -> None:
+        """With nothing to change the request is refused."""
+        for form in ({}, {"phone": "12345"}, {"old_password": "888888"}):
+            self.assertEqual(self.refusal(**form), (400, "name, avatar or password Required"))
+
+    def test_wrong(self) -> None:
+        """Values are checked as those of a new account are; one that is wrong keeps the others from changing."""
+        for form, reason in (
+            ({"name": ""}, "name Required"),
+            ({"name": "x" * 65}, "name must be 1 to 64 characters"),
+            ({"avatar": "x" * 257, "name": "Anna"}, "avatar must be 0 to 256 characters"),
+            ({"password": "12345", "old_password": "888888"}, "password must be 6 to 128 characters"),
+            ({"password": "", "old_password": "888888", "name": "Anna"}, "password Required"),
+        ):
+            self.assertEqual(self.refusal(**form), (400, reason))
+
+    def test_contacts_see_it(self) -> None:
+        """A new name or avatar is a change in the list of each contact, and in nobody else's."""
+        bob, cat = self.door.people("Bob", "Cat")
+        self.ann.post(f"/contact/{bob.id}", b"ask=hi")
+        bob.put(f"/contact/{self.ann.id}")
+        self.update(name="Anna")
+        self.update(avatar="x")
+        document = bob.get("/contact/version/1").document
+        ann = {"id": self.ann.id, "name": "Anna", "phone": self.ann.phone, "avatar": "x", "contact_version": 3}
+        self.assertEqual(document, {"response": [{"status": 0, "version": 3}], "contact": [ann]})
+        for other in (self.ann, cat):
+            self.assertEqual(other.get("/contact/version/1").document["response"][0]["version"], int(other is self.ann))
+
+    def test_a_password_is_no_change_for_contacts(self) -> None:
+        """Contacts hear nothing of a new password."""
+        (bob,) = self.door.people("Bob")
+        self.ann.post(f"/contact/{bob.id}", b"ask=hi")
+        bob.put(f"/contact/{self.ann.id}")
+        self.update(password="new password", old_password="888888")
+        self.assertEqual(bob.get("/contact/version/0").response["version"], 1)
+
+
+class PasswordTests(UpdateCase):
+    def change(self) -> None:
+        self.update(password="new password", old_password="888888")
+
+    def login(self, password: str) -> Answer:
+        return self.door.login(self.ann.phone, password=password)
+
+    def test_changed(self) -> None:
+        """The new password signs in, and the old one does not."""
+        self.change()
+        self.assertEqual((self.login("new password").status, self.login("888888").status), (200, 401))
+        self.assertEqual(self.login("888888").response["r"], "Mismatch")
+
+    def test_old_password(self) -> None:
+        """Without the old password it stays; with a wrong one too, however long, and nobody learns more."""
+        self.assertEqual(self.refusal(password="new password"), (400, "old_password Required"))
+        for old in ("888889", "new password", "8", "888888" + "x" * 200):
+            self.assertEqual(self.refusal(password="new password", old_password=old), (403, "Unauthorized"))
+        self.assertEqual((self.login("new password").status, self.login("888888").status), (401, 200))
+
+    def test_longer_than_any(self) -> None:
+        """All characters of the old password count, also behind those that a password may have."""
+        self.update(password="x" * 128, old_password="888888")
+        self.assertEqual(self.refusal(password="new password", old_password="x" * 129), (403, "Unauthorized"))
+        self.update(password="new password", old_password="x" * 128)
+
+    def test_other_tokens(self) -> None:
+        """The user's other tokens are good for nothing any more, on the same device too; its own stays, and so do
+        other users'."""
+        (bob,) = self.door.people("Bob")
+        others = [self.ann.on("phone"), self.ann.on("pad")]
+        self.change()
+        self.assertEqual([each.get("/offline").status for each in (self.ann, bob, *others)], [200, 200, 401, 401])
+
+    def test_connections(self) -> None:
+        """The connections that signed in with them are told `revoked`; its own goes on, and so do other users'."""
+        (bob,) = self.door.people("Bob")
+        pad, phone, bobs = self.ann.on("pad").connect(), self.ann.connect(), bob.connect()
+        self.change()
+        self.assertEqual((pad.got(), pad.is_closed), ([bye("revoked")], True))
+        for client in (phone, bobs):
+            self.assertEqual((client.got(), client.is_closed), ([], False))
+
+    def test_own_connection_with_an_older_token(self) -> None:
+        """The device's own connection ends where it signed in with another token."""
+        phone = self.ann.connect()
+        later: Person = self.ann.on("phone")
+        later.put("/user", {"password": "new password", "old_password": "888888"})
+        self.assertEqual(phone.got(), [bye("revoked")])
+
+    def test_nothing_is_revoked(self) -> None:
+        """A new name, and a password that is refused, revoke nothing."""
+        pad = self.ann.on("pad")
+        client = pad.connect()
+        self.update(name="Anna")
+        self.refusal(password="new password", old_password="wrong password")
+        self.assertEqual((pad.get("/offline").status, client.got()), (200, []))
+
+    def test_storage(self) -> None:
+        """Where the disk does not take the new password the old one holds, and so do all tokens."""
+        pad = self.ann.on("pad")
+        self.door.database.writes_fail = True
+        answer = self.ann.put("/user", {"password": "new password", "old_password": "888888"})
+        self.assertEqual((answer.status, answer.response["r"]), (503, "Storage unavailable"))
+        self.door.database.writes_fail = False
+        self.assertEqual((self.login("888888").status, pad.get("/offline").status), (200, 200))
+
+    def test_storage_in_the_middle(self) -> None:
+        """The password and the tokens change together, or neither does."""
+        pad = self.ann.on("pad")
+        self.door.rows("CREATE TRIGGER full BEFORE DELETE ON token BEGIN SELECT raise(ABORT, 'full'); END")
+        self.ann.put("/user", {"password": "new password", "old_password": "888888"})
+        self.door.rows("DROP TRIGGER full")
+        self.flushLoggedErrors()
+        self.assertEqual((self.login("888888").status, pad.get("/offline").status), (200, 200))
+        self.assertEqual(self.login("new password").status, 401)

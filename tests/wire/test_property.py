@@ -74,7 +74,7 @@ class PlainTests(SynchronousTestCase):
         self.assertIsNotNone(plain.read(frame, device.encode()))
         self.assert_equal_ways(frame, device.encode())
 
-    @checked(1500)
+    @checked(1000)
     @given(spoilt() | injected(), DEVICES)
     def test_nearly_plain(self, frame: bytes, device: str) -> None:
         """For frames with anything put in, as far as they take it."""
@@ -100,7 +100,7 @@ class DocumentTests(SynchronousTestCase):
         for item, entry in zip(items, written, strict=True):
             self.assertEqual(typed(stamped(item)), typed(expected(entry)))
 
-    @checked(120)
+    @checked(60)
     @given(entries())
     def test_passed_on(self, written: list[Entry]) -> None:
         """In their order, whatever their tables, with the values of all their keys."""
@@ -119,7 +119,7 @@ class DocumentTests(SynchronousTestCase):
         device = [] if "d" in own else ["d"]
         self.assertEqual(list(stamped(item)), [*own, *device, *SERVERS, *tables])
 
-    @checked(80)
+    @checked(60)
     @given(entries())
     def test_again(self, written: list[Entry]) -> None:
         """What the server wrote, sent again, is passed on as it is, in both dialects."""
@@ -129,14 +129,14 @@ class DocumentTests(SynchronousTestCase):
             for compact in (False, True):
                 self.assertEqual(frames.read(item.head + item.tail, DEVICE, compact=compact), [item])
 
-    @checked(80)
+    @checked(60)
     @given(entries(one_line=True))
     def test_one_line(self, written: list[Entry]) -> None:
         """In the compact dialect too, where all is on one line."""
         line = " ".join(line for entry in written for line in entry.lines)
         self.assert_passed_on(written, frames.read(line.encode(), DEVICE, compact=True))
 
-    @checked(80)
+    @checked(60)
     @given(entries())
     def test_unfolded(self, written: list[Entry]) -> None:
         """Valid TOML keeps its meaning on a compact connection."""
@@ -144,7 +144,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(typed(tomllib.loads(to_toml(frame))), typed(tomllib.loads(frame)))
         self.assert_passed_on(written, frames.read(frame.encode(), DEVICE, compact=True))
 
-    @checked(80)
+    @checked(60)
     @given(entries())
     def test_for_compact(self, written: list[Entry]) -> None:
         """What a compact client gets says the same, without `dup` and without escaped quotes."""
@@ -156,7 +156,7 @@ class DocumentTests(SynchronousTestCase):
             kept = {key: value for key, value in expected(entry).items() if key != "dup"}
             self.assertEqual(typed(tomllib.loads(wire.decode())), typed({entry.table: [kept]}))
 
-    @checked(80)
+    @checked(60)
     @given(entries(one_line=True), st.data())
     def test_record(self, written: list[Entry], data: st.DataObject) -> None:
         """A frame on one line ends with its record, however it was cut before that."""
