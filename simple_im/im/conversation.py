@@ -139,21 +139,27 @@ class Conversation:
     def _go_on(self) -> None:
         self._running = True
         try:
-            while not self._waiting and not self._closed and (self._items or self._frames):
+            while not self._waiting and not self._closed and self._has_more:
                 self._take_next()
-            if self._overflow is not None and not self._waiting:
-                self._refuse(frames.loose_id(self._overflow), TOO_LARGE)
-                self.bye(BYE_ERROR)
         except Exception:
             log.failure("a conversation failed")
             self.bye(BYE_ERROR)
         self._running = False
+
+    @property
+    def _has_more(self) -> bool:
+        return bool(self._items or self._frames or self._overflow is not None or self._bad_frames >= BAD_FRAMES)
 
     def _take_next(self) -> None:
         if self._node.inbox.full:
             self._wait_for(self._node.inbox.drained())
         elif self._items:
             self._take_item(self._items.popleft())
+        elif self._bad_frames >= BAD_FRAMES:
+            self._wait_for(Deferred.fromCoroutine(self._give_up()))
+        elif not self._frames:
+            self._refuse(frames.loose_id(self._overflow or b""), TOO_LARGE)
+            self._wait_for(Deferred.fromCoroutine(self._give_up()))
         elif self._session is None:
             self._take_first_frame(self._frames[0])
         else:
@@ -164,14 +170,13 @@ class Conversation:
         is_bad = any(type(item) is Bad for item in items)
         self._bad_frames = self._bad_frames + 1 if is_bad else 0
         self._items.extend(items)
-        if self._bad_frames >= BAD_FRAMES:
-            self._give_up()
 
-    def _give_up(self) -> None:
-        for item in self._items:
-            if type(item) is Bad:
-                self._refuse(item.id, item.reason)
-        self.bye(BYE_ERROR)
+    async def _give_up(self) -> None:
+        """Close, when all that came before has its answer."""
+        try:
+            await self._node.inbox.flush()
+        finally:
+            self.bye(BYE_ERROR)
 
     def _wait_for(self, waiting: Deferred[None] | None, id_: bytes | None = None) -> None:
         """Take nothing more until it fires; what fails is answered with `id_`."""

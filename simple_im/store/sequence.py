@@ -15,11 +15,10 @@ SPAN_BITS: Final = 32
 
 def raise_epoch(cursor: Cursor) -> int:
     """Take the next epoch: above the stored one and above that of any stored entry."""
-    cursor.execute("SELECT epoch FROM node WHERE id = 1")
-    epoch = cursor.one()[0]
+    (epoch,) = cursor.execute("SELECT epoch FROM node WHERE id = 1").one() or (0,)
     cursor.execute("SELECT max((SELECT coalesce(max(seq), 0) FROM entry), (SELECT coalesce(max(sent), 0) FROM device))")
     epoch = max(epoch, cursor.one()[0] >> SPAN_BITS) + 1
-    cursor.execute("UPDATE node SET epoch = ? WHERE id = 1", (epoch,))
+    cursor.execute("INSERT OR REPLACE INTO node (id, epoch) VALUES (1, ?)", (epoch,))
     return int(epoch)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -37,12 +39,20 @@ class Endpoint(Resource):
         """Answer when the handler has; the connection may be gone by then."""
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
-        answering = Deferred.fromCoroutine(self._answer(request, gone))
-        answering.addErrback(lambda failure: log.failure("an answer could not be sent", failure))
+        Deferred.fromCoroutine(self._answer(request, gone)).addErrback(_lost)
         return NOT_DONE_YET
 
     async def _answer(self, request: Request, gone: list[object]) -> None:
         answer, encoded = await self._result(request)
+        try:
+            await self._send(request, answer, encoded, gone)
+        except Exception:
+            log.failure("an answer could not be sent")
+            if not gone:
+                channel: Any = request.channel
+                channel.forceAbortClient()
+
+    async def _send(self, request: Request, answer: Answer, encoded: Encoded, gone: list[object]) -> None:
         if answer.writer is not None:
             await answer.writer(request, gone)
         if gone or answer.writer is not None:
@@ -97,3 +107,7 @@ class Missing(Endpoint):
 
     def _handler(self, request: Request) -> Handler:
         raise NotFound()
+
+
+def _lost(failure: Failure) -> None:
+    log.failure("a request was lost", failure)

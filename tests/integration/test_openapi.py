@@ -28,6 +28,8 @@ FORM: Final = "application/x-www-form-urlencoded"
 DOCUMENT: Final = str(ROOT / "docs" / "openapi.yaml")
 EXAMPLES: Final = 24
 """Requests of each sort to an operation."""
+GROUPS: Final = 10
+"""Groups for a sort of requests to choose from; there are more than four times as many."""
 FEW: Final = 6
 """The same where each costs a password's hashing."""
 SLOW: Final = ("createUser", "updateUser", "login", "logout")
@@ -163,14 +165,14 @@ class World:
         return [operation.as_strategy(), self.existing(operation), *wrong]
 
     def existing(self, operation: Any) -> st.SearchStrategy[Case[Any]]:
-        """Requests whose path leads to something, or whose form is right. Groups that may go are not those that the
-        other requests are about."""
+        """Requests whose path leads to something, or whose form is right. Those that end something have groups of their
+        own, so that there are some left for the others."""
         ann = self.people[0]
         kind = operation.path.split("/")[2] if operation.path.startswith("/file/") else "image"
-        first_group = 1 if operation.method != "delete" else EXAMPLES + 1
+        first_group = 1 + GROUPS * (operation.path.count("/") - 1 if operation.method == "delete" else 0)
         there = {
             "id": st.sampled_from([user.id for user in self.people]),
-            "g_id": st.integers(first_group, first_group + EXAMPLES - 1),
+            "g_id": st.integers(first_group, first_group + GROUPS - 1),
             "phone": st.sampled_from([user.phone for user in self.people]),
             "version": st.integers(0, 3),
             "timestamp": st.just(0),
