@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from simple_im.im.device import Device
 from simple_im.im.outbox import Turn
 from simple_im.im.sessions import Sessions
+from simple_im.limits import RECENT_REVOCATIONS
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Entry
+from simple_im.store.tokens import Session
 
 ANN, BOB = 1, 2
 
@@ -32,11 +34,12 @@ class SignedIn:
     token_hash = b"hash"
 
     def __init__(self, user: int, name: str) -> None:
+        self.reasons: list[str] = []
         self.receiver = Receiver(user, name)
         self.device = cast(Device, self.receiver)
 
     def bye(self, reason: str) -> None:
-        """Nobody says it here."""
+        self.reasons.append(reason)
 
 
 def entry(*users: int) -> Entry:
@@ -119,3 +122,19 @@ class SessionsTests(SynchronousTestCase):
             self.sessions.remove(connection)
             found.add(connection)
         self.assertEqual(found, connections)
+
+    def test_revoked(self) -> None:
+        """A revoked token's connection ends, and only that one."""
+        phone, pad = self.sign_in(ANN, "phone"), self.sign_in(ANN, "pad")
+        self.sessions.revoke(Session(ANN, "phone", b"another"))
+        self.assertEqual(phone.reasons, [])
+        self.sessions.revoke(Session(ANN, "phone", b"hash"))
+        self.assertEqual((phone.reasons, pad.reasons), (["revoked"], []))
+
+    def test_revoked_while_signing_in(self) -> None:
+        """A token that is revoked while a login with it is under way is remembered for that login; not for ever."""
+        self.sessions.revoke(Session(ANN, "phone", b"hash"))
+        self.assertTrue(self.sessions.was_revoked(b"hash"))
+        for number in range(RECENT_REVOCATIONS):
+            self.sessions.revoke(Session(ANN, "phone", b"%d" % number))
+        self.assertFalse(self.sessions.was_revoked(b"hash"))
