@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.application.service import IServiceMaker
@@ -13,6 +14,10 @@ from simple_im.service import makeService
 
 
 class MakeServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A server keeps its files to itself by the process's umask, which is the tests' too."""
+        self.addCleanup(os.umask, os.umask(0o022))
+
     def test_plugin(self) -> None:
         """`twistd simple_im` is this module."""
         (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "simple_im"]

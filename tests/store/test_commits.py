@@ -199,6 +199,21 @@ class DrainTests(SteppedCase):
         self.successResultOf(drained)
         self.assertFalse(self.inbox.full)
 
+    def test_still_full(self) -> None:
+        """Where a failure leaves too much waiting, it is not over before that is tried."""
+        self.database.broken = True
+        self.append(draft(b"a", 2))
+        self.database.settle()
+        drained = self.fill()
+        self.database.settle()
+        self.assertTrue(self.inbox.full)
+        self.assertNoResult(drained)
+        self.clock.advance(RETRY_COMMIT)
+        self.assertFalse(self.inbox.full)
+        self.assertNoResult(drained)
+        self.database.settle()
+        self.successResultOf(drained)
+
     def test_full_again_at_once(self) -> None:
         """Those that fill it again right when it is drained wait again."""
         again: list[Deferred[None]] = []

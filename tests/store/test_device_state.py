@@ -26,6 +26,8 @@ class ShowTests(SynchronousTestCase):
         state = state_at(shown=9, offered=7)
         state.show(8)
         self.assertEqual((state.shown, state.offered), (9, 8))
+        state.show(6)
+        self.assertEqual((state.shown, state.offered), (9, 8))
 
 
 class LoginTests(SynchronousTestCase):

@@ -158,11 +158,17 @@ class AtOnceTests(SQLiteCase):
     async def test_passed_acknowledgements(self) -> None:
         """Single acknowledgements leave the database when the cursor has passed them."""
         state = await self.device(2)
-        await self.store(*(draft(b"%d" % number, 2) for number in range(3)))
+        await self.store(*(draft(b"%d" % number, 2) for number in range(4)))
         seqs = seqs_of(await self.waiting(state))
-        await self.acknowledge(state, seqs[1])
-        self.assertEqual(self.on_disk("SELECT user, device, seq FROM acked"), [(2, "phone", seqs[1])])
-        await self.acknowledge_all(state)
+        for seq in seqs[1:]:
+            await self.acknowledge(state, seq)
+        state.advance(seqs[2])
+        self.inbox.touch(state)
+        await self.inbox.flush()
+        self.assertEqual(self.on_disk("SELECT user, device, seq FROM acked"), [(2, "phone", seqs[3])])
+        state.advance(seqs[3])
+        self.inbox.touch(state)
+        await self.inbox.flush()
         self.assertEqual(self.on_disk("SELECT * FROM acked"), [])
 
     async def test_epoch(self) -> None:

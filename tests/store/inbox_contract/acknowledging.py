@@ -88,6 +88,17 @@ class AcknowledgingContract(Contract):
         await self.reopen()
         self.assertEqual((await self.opened(2)).state.scattered, 0)
 
+    async def test_scattered_apart(self) -> None:
+        """Where one device's cursor passes, what others acknowledged singly below it stays acknowledged."""
+        tablet, other = await self.device(2, "tablet"), await self.device(3)
+        await self.store(draft(b"x", 2, 3), draft(b"y", 2, 3))
+        seq = (await self.waiting(other))[1].seq
+        for state in (self.state, tablet, other):
+            await self.acknowledge(state, seq)
+        await self.acknowledge_all(self.state)
+        self.assertEqual(ids_of(await self.waiting(other)), [b"x"])
+        self.assertEqual(ids_of(await self.waiting(tablet)), [b"a", b"b", b"a", b"c", b"d", b"x"])
+
     async def test_one_state(self) -> None:
         """A device has one state in the process, which those that open it share, committed or not."""
         state = await self.device(2)
