@@ -68,8 +68,8 @@ class EmbeddedNode(Service):
         self._ports: list[Any] = []
         self._open("HTTPS", "http", self._parts.site)
         self._open("IM", "im", self._parts.im)
-        _exit_cleanly_on_sigterm(reactor)
-        self._reactor.callLater(0, _exit_cleanly_on_sigterm, reactor)
+        _exit_cleanly(reactor)
+        self._reactor.callLater(0, _exit_cleanly, reactor)
 
     def _open(self, title: str, name: str, factory: Any) -> None:
         secure = tls.PromptTLSFactory(self._connections, False, factory, self._reactor)
@@ -105,12 +105,13 @@ def _port(sock: socket.socket) -> int:
     return int(sock.getsockname()[1])
 
 
-def _exit_cleanly_on_sigterm(reactor: Any) -> None:
-    """Twisted's own handler would have twistd exit with 143; asked to stop, a server that stops has done well.
+def _exit_cleanly(reactor: Any) -> None:
+    """Twisted's own handlers would have twistd exit by the signal; asked to stop, a server that stops has done well.
 
     The reactor puts its handler in place as it begins to run, so this is called before that and after.
     """
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: reactor.callFromThread(_stop, reactor))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: reactor.callFromThread(_stop, reactor))
 
 
 def _stop(reactor: Any) -> None:

@@ -36,6 +36,8 @@ class Inbox(Protocol):
 
     async def append_again(self, draft: Draft, receipt: Receipt) -> None: ...
 
+    async def acknowledge_again(self, draft: Draft, receipt: Receipt) -> bool: ...
+
 
 class Router:
     """Routes messages; what comes of each, its receipt is told."""
@@ -74,8 +76,18 @@ class Router:
     ) -> Deferred[None] | None:
         if device.state.user in members:
             return self._append(message, members, device, presence, receipt)
-        receipt.refused([message.id], NOT_A_MEMBER if members else NO_SUCH_GROUP)
+        reason = NOT_A_MEMBER if members else NO_SUCH_GROUP
+        if message.dup:
+            return Deferred.fromCoroutine(self._refuse_unless_stored(message, reason, device, presence, receipt))
+        receipt.refused([message.id], reason)
         return None
+
+    async def _refuse_unless_stored(
+        self, message: Message, reason: str, device: Device, presence: Presence, receipt: Receipt
+    ) -> None:
+        """What was stored while the sender was a member is acknowledged again."""
+        if not await self._inbox.acknowledge_again(_draft(message, (), device, presence), receipt):
+            receipt.refused([message.id], reason)
 
     def _append(
         self, message: Message, users: tuple[int, ...], device: Device, presence: Presence, receipt: Receipt

@@ -6,6 +6,7 @@ their results come back in that order.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
@@ -22,6 +23,16 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 """Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
+
+_OF_THE_DISK: Final = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+_ROOM: Final = 1_048_576
+"""With less than this free, it is the disk."""
 
 log = Logger()
 
@@ -111,10 +122,23 @@ class Database:
             raise StorageUnavailable()
         try:
             result: _T = await self._pool.runInteraction(_transaction, interaction, writes, args, kwargs)
-        except sqlite3.Error:
-            log.failure("the database failed in {what}", what=interaction.__qualname__)
+        except sqlite3.Error as error:
+            _report(error, interaction.__qualname__)
             raise StorageUnavailable() from None
         return result
+
+
+def _report(error: sqlite3.Error, what: str) -> None:
+    """A line where the disk or the file is to blame; what nobody expected has its traceback."""
+    if _code(error) in _OF_THE_DISK:
+        log.error("the database failed in {what}: {error}", what=what, error=error)
+    else:
+        log.failure("the database failed in {what}", what=what)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 where the error is Python's."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _transaction(
@@ -147,9 +171,7 @@ def prepare(path: Path, first: Interaction[[], _T]) -> _T:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise StartError(
-            f"the database {path} cannot be used ({error}): restore it from a copy, or choose another --state DIR"
-        ) from None
+        raise StartError(f"the database {path} cannot be used ({error}): {_cure(error, path)}") from None
 
 
 def _at_once(connection: sqlite3.Connection, first: Callable[[Cursor], _T]) -> _T:
@@ -157,6 +179,14 @@ def _at_once(connection: sqlite3.Connection, first: Callable[[Cursor], _T]) -> _
     result = first(Cursor(connection.cursor()))
     connection.execute("COMMIT")
     return result
+
+
+def _cure(error: sqlite3.Error, path: Path) -> str:
+    """What to do; a database is not at fault where its disk has no room."""
+    is_of_the_disk = _code(error) in _OF_THE_DISK and shutil.disk_usage(path.parent).free < _ROOM
+    if is_of_the_disk or _code(error) == sqlite3.SQLITE_FULL:
+        return "free some space on its disk; what is in it is safe"
+    return "restore it from a copy, or choose another --state DIR"
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:

@@ -67,13 +67,17 @@ class SQLiteInbox:
 
     async def append_again(self, draft: Draft, receipt: Receipt) -> None:
         """`append` for a message that says `dup`: acknowledged again and not delivered if it is stored already."""
-        if self._is_uncommitted(draft, receipt):
-            return
-        stored = await self._database.read(inbox_sql.find_message, draft.sender, draft.device, draft.id)
-        if stored:
-            receipt.stored([draft.id])
-        elif not self._is_uncommitted(draft, receipt):
+        if not await self.acknowledge_again(draft, receipt):
             self.append(draft, receipt)
+
+    async def acknowledge_again(self, draft: Draft, receipt: Receipt) -> bool:
+        """Whether the message is stored already, or about to be; then `receipt` is told."""
+        if self._is_uncommitted(draft, receipt):
+            return True
+        if await self._database.read(inbox_sql.find_message, draft.sender, draft.device, draft.id):
+            receipt.stored([draft.id])
+            return True
+        return self._is_uncommitted(draft, receipt)
 
     def _is_uncommitted(self, draft: Draft, receipt: Receipt) -> bool:
         """Whether the message is in memory; then the receipt waits for its commit."""

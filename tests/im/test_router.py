@@ -6,6 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from simple_im.im.router import Router
 from simple_im.status import StorageUnavailable
 from simple_im.store.entries import Draft
 from simple_im.store.groups import Groups
@@ -172,21 +173,36 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((ann.got(), self.door.database.reads), ([acknowledged("1"), acknowledged("2")], before))
 
     def test_order_during_a_look_up(self) -> None:
-        """What comes behind a message to a group that has to be looked up stays behind it."""
-        ann, bob = self.door.online(ANN), self.door.online(BOB)
-        ann.send(m("0", BOB))
-        bob.got()
-        self.door.database.hold()
-        ann.send(gm("1", self.g_id), m("2", BOB))
-        self.assertEqual(bob.got(), [])
-        self.door.database.release()
-        self.assertEqual([keys["id"] for _, keys in bob.got()], ["1", "2"])
+        """What comes behind a message to a group that has to be looked up stays behind it; also behind one that has to
+        be looked up too, as it comes again."""
+        for more in ("", "dup = true\n"):
+            self.setUp()
+            ann, bob = self.door.online(ANN), self.door.online(BOB)
+            ann.send(m("0", BOB))
+            bob.got()
+            self.door.database.hold()
+            ann.send(gm("1", self.g_id, more=more), m("2", BOB))
+            self.assertEqual(bob.got(), [])
+            self.door.database.answer()
+            self.door.database.release()
+            self.assertEqual([keys["id"] for _, keys in bob.got()], ["1", "2"])
 
     def test_dup(self) -> None:
         """A message to a group that comes again is acknowledged and delivered once, also right behind the first."""
         ann, bob = self.door.online(ANN), self.door.online(BOB)
         ann.send(gm("1", self.g_id), *[gm("1", self.g_id, more="dup = true\n")] * 2)
         self.assertEqual(ann.got(), [acknowledged("1")] * 3)
+        self.assertEqual(len(bob.got()), 1)
+
+    def test_dup_of_one_who_has_left(self) -> None:
+        """What a member has sent is acknowledged again when they are none any more; what is new is refused."""
+        ann, bob = self.door.online(ANN), self.door.online(BOB)
+        ann.send(gm("1", self.g_id))
+        groups = Groups(self.door.database, 9)
+        result_of(groups.leave(Notice(ANN, "phone", "gn", {}), self.g_id))
+        self.door.node.router = Router(self.door.accounts, groups, self.door.inbox)
+        ann.send(gm("1", self.g_id, more="dup = true\n"), gm("2", self.g_id, more="dup = true\n"))
+        self.assertEqual(ann.got(), [acknowledged("1"), acknowledged("1"), refused("2", "not a member")])
         self.assertEqual(len(bob.got()), 1)
 
     def test_storage_during_a_look_up(self) -> None:

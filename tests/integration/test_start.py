@@ -180,6 +180,15 @@ class StopTests(NodeCase):
         self.assertEqual(node.wait(), 0)
         self.assertNotIn("Traceback", node.whole_log)
 
+    def test_ctrl_c(self) -> None:
+        """Ctrl-C does the same."""
+        node = self.own_node()
+        client = self.connect(node.new_user(), "phone")
+        node.process.send_signal(signal.SIGINT)
+        client.expect("bye", r="shutdown")
+        client.close()
+        self.assertEqual(node.wait(), 0)
+
     def test_impatient_operator(self) -> None:
         """A second SIGTERM changes nothing."""
         node = self.own_node()

@@ -126,6 +126,18 @@ class PrepareTests(SynchronousTestCase):
         self.assertIn("install the simple_im that wrote it", sentence)
         self.assertEqual(self.path.read_bytes(), content)
 
+    def test_full_disk(self) -> None:
+        """Where the disk has no room, that is what is said; a database is not replaced for it."""
+
+        def fails(_cursor: Cursor) -> None:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+        sentence = str(self.assertRaises(StartError, prepare, self.path, fails))
+        self.assertIn("free some space on its disk", sentence)
+        self.assertNotIn("restore", sentence)
+
     def test_garbage(self) -> None:
         """A file that is no database is refused with what to do, and stays as it is."""
         for content in (b"garbage" * 1_000, b"notes" * 5, b"SQLite format 3\x00" + b"\xff" * 5_000):

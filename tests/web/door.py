@@ -26,6 +26,7 @@ from simple_im.limits import FRAME_SIZE
 from simple_im.status import TooManyRequests
 from simple_im.store.accounts import Accounts
 from simple_im.store.contacts import Contacts
+from simple_im.store.database import Cursor
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Draft
 from simple_im.store.groups import Groups
@@ -323,7 +324,11 @@ class HttpsDoor:
 
     def rows(self, sql: str) -> list[Any]:
         """What is in the database."""
-        return result_of(self.database.read(lambda cursor: cursor.execute(sql).all()))
+
+        def ask(cursor: Cursor) -> list[Any]:
+            return cursor.execute(sql).all()
+
+        return result_of(self.database.read(ask))
 
     def create(self, phone: str = "8618266175357", password: str = "888888") -> int:
         """A new account's id."""
