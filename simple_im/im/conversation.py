@@ -17,6 +17,7 @@ from simple_im.im.device import Device
 from simple_im.im.device import Inbox as DeviceInbox
 from simple_im.im.gate import Gate, LoginRefused
 from simple_im.im.outbox import Outbox, Turn
+from simple_im.im.recent import RecentIds
 from simple_im.im.router import Router
 from simple_im.im.sessions import Presence, Sessions
 from simple_im.limits import BAD_FRAMES, RECENT_ACKS
@@ -52,7 +53,7 @@ class Inbox(DeviceInbox, Protocol):
 
     def drained(self) -> Deferred[None]: ...
 
-    async def told_expired(self, state: DeviceState) -> None: ...
+    async def told_expired(self, state: DeviceState, count: int) -> None: ...
 
 
 class Line(Protocol):
@@ -112,7 +113,7 @@ class Conversation:
         self._overflow: bytes | None = None
         self._waiting = self._running = self._closed = self._transport_full = False
         self._bad_frames = 0
-        self._recent_acks: deque[bytes] = deque(maxlen=RECENT_ACKS)
+        self._recent_acks = RecentIds(RECENT_ACKS)
 
     # Frames in order.
 
@@ -209,7 +210,8 @@ class Conversation:
             self._line.logged_in()
             self._wait_for(Deferred.fromCoroutine(self._log_in(first)), first.id)
         else:
-            self._refuse(first.id, LOGIN_REQUIRED)
+            is_login = type(first) is Bad and first.is_login
+            self._refuse(first.id, first.reason if type(first) is Bad and is_login else LOGIN_REQUIRED)
             self._end()
 
     async def _log_in(self, request: Request) -> None:
@@ -242,7 +244,7 @@ class Conversation:
     def _welcome(self, request: Request, opened: Opened) -> None:
         if opened.expired:
             self._send(frames.answer(request.id, more={"expired": opened.expired}))
-            Deferred.fromCoroutine(self._node.inbox.told_expired(opened.state)).addErrback(_told_again)
+            Deferred.fromCoroutine(self._node.inbox.told_expired(opened.state, opened.expired)).addErrback(_told_again)
         else:
             self._send(frames.answer(request.id))
 
@@ -265,9 +267,7 @@ class Conversation:
     def _take_ack(self, ack: Ack) -> None:
         if ack.id is None:
             self.device.acknowledge_seq(ack.seq)
-        elif self._outbox.compact and ack.id in self._recent_acks:
-            self._recent_acks.remove(ack.id)
-        else:
+        elif not (self._outbox.compact and self._recent_acks.take(ack.id)):
             self._wait_for(self.device.acknowledge_id(ack.id))
 
     def _take_request(self, request: Request) -> None:
@@ -286,6 +286,7 @@ class Conversation:
         await self._node.gate.leave(self._session)
         self._send(frames.answer(request.id))
         self.bye(BYE_REVOKED)
+        self._node.sessions.revoke(self._session)
 
     # Answers.
 
@@ -294,8 +295,8 @@ class Conversation:
         if self._closed:
             return
         if self._outbox.compact:
-            self._recent_acks.extend(ids)
             for id_ in ids:
+                self._recent_acks.add(id_)
                 self._outbox.send(frames.acknowledgement(id_))
         else:
             self._outbox.send(b"".join([frames.acknowledgement(id_) for id_ in ids]))

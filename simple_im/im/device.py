@@ -58,6 +58,7 @@ class Device:
         "_position",
         "_reading",
         "_retry",
+        "_seqs",
         "_turn",
         "state",
     )
@@ -69,6 +70,7 @@ class Device:
         self._turn = turn
         self._clock = clock
         self._in_flight: dict[int, tuple[bytes, int]] = {}
+        self._seqs: dict[bytes, list[int]] = {}
         self._bytes = 0
         self._next_size = 1
         self._retry: IDelayedCall | None = None
@@ -109,6 +111,7 @@ class Device:
     def _send(self, entry: Entry) -> None:
         size = len(entry.wire)
         self._in_flight[entry.seq] = (entry.id, size)
+        self._seqs.setdefault(entry.id, []).append(entry.seq)
         self._bytes += size
         self._position = entry.seq
         self.state.sent = max(self.state.sent, entry.seq)
@@ -211,10 +214,9 @@ class Device:
     def acknowledge_id(self, id_: bytes) -> Deferred[None] | None:
         """The oldest entry with this id sent or shown is acknowledged; a Deferred where that takes a look-up."""
         if self._clean:
-            for seq, (sent_id, _) in self._in_flight.items():
-                if sent_id == id_:
-                    self._take(seq)
-                    return None
+            if id_ in self._seqs:
+                self._take(self._seqs[id_][0])
+                return None
             if self._position >= max(self.state.sent, self.state.shown):
                 return None
         return Deferred.fromCoroutine(self._find_and_take(id_))
@@ -227,8 +229,7 @@ class Device:
     def _take(self, seq: int) -> None:
         """One entry is acknowledged, wherever it stands."""
         is_oldest = self._clean and next(iter(self._in_flight), None) == seq
-        _, size = self._in_flight.pop(seq, (b"", 0))
-        self._bytes -= size
+        self._land(seq)
         if is_oldest:
             self._settle()
         else:
@@ -253,9 +254,19 @@ class Device:
 
     def _drop_in_flight(self, to: int) -> None:
         while self._in_flight and (seq := next(iter(self._in_flight))) <= to:
-            self._bytes -= self._in_flight.pop(seq)[1]
+            self._land(seq)
         self._settle()
         self.catch_up()
+
+    def _land(self, seq: int) -> None:
+        """This one is in flight no more, if it was."""
+        if seq in self._in_flight:
+            id_, size = self._in_flight.pop(seq)
+            self._bytes -= size
+            seqs = self._seqs[id_]
+            seqs.remove(seq)
+            if not seqs:
+                del self._seqs[id_]
 
     def _settle(self) -> None:
         """Move the cursor up to right below the oldest entry in flight."""

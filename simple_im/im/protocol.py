@@ -108,6 +108,7 @@ class ImProtocol(Protocol):
         reads = not (self._paused or self._conversation.is_busy) or self._hung_up
         if reads != self._reads:
             self._reads = reads
+            self._idle.heard()
             (self.transport.resumeProducing if reads else self.transport.pauseProducing)()
 
     def hang_up(self) -> None:
@@ -127,8 +128,12 @@ class ImProtocol(Protocol):
         self._conversation.bye(BYE_SLOW)
 
     def idle(self) -> None:
-        """Nothing has come for too long."""
-        self._conversation.bye(BYE_IDLE)
+        """Nothing has come for too long; unless it was not read."""
+        if self._reads:
+            self._conversation.bye(BYE_IDLE)
+        else:
+            self._idle.heard()
+            self._idle.watch()
 
     def unwritten(self) -> int:
         """The bytes that wait in the transport's buffer."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from simple_im.limits import KNOWN_USERS
-from simple_im.status import UserExists
+from simple_im.status import Forbidden, UserExists
 from simple_im.store.contacts import touch_contact
 from simple_im.store.database import Cursor, Database
 from simple_im.store.tokens import Session, delete_others
@@ -65,12 +65,13 @@ class Accounts:
         """The user with this phone."""
         return await self._database.read(_find, "phone", phone)
 
-    async def update(self, session: Session, changes: Changes) -> list[Session]:
+    async def update(self, session: Session, changes: Changes, old_hash: str | None = None) -> list[Session]:
         """Change what is given; the lists of those who have the user for a contact change with it.
 
-        A new password revokes the user's other tokens; gives those.
+        A new password revokes the user's other tokens; gives those. Raises `Forbidden`, and changes nothing, where
+        `old_hash` is given and is not the user's any more.
         """
-        return await self._database.write(_update, session, changes)
+        return await self._database.write(_update, session, changes, old_hash)
 
     async def password_of(self, user: int) -> str | None:
         """The hash that the user's password must match."""
@@ -125,12 +126,14 @@ def _password_of(cursor: Cursor, user: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _update(cursor: Cursor, session: Session, changes: Changes) -> list[Session]:
+def _update(cursor: Cursor, session: Session, changes: Changes, old_hash: str | None) -> list[Session]:
     cursor.execute(
         "UPDATE user SET name = coalesce(?, name), avatar = coalesce(?, avatar), password = coalesce(?, password)"
-        " WHERE id = ?",
-        (*changes, session.user),
+        " WHERE id = ? AND password = coalesce(?, password)",
+        (*changes, session.user, old_hash),
     )
+    if not cursor.count:
+        raise Forbidden()
     if changes.name is not None or changes.avatar is not None:
         touch_contact(cursor, session.user)
     return [] if changes.password is None else delete_others(cursor, session)

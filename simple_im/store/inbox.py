@@ -213,9 +213,9 @@ class SQLiteInbox:
         self._states[user, device] = state
         return state
 
-    async def told_expired(self, state: DeviceState) -> None:
-        """The device has been told how many entries expired unread."""
-        await self._database.write(inbox_sql.told_expired, state.user, state.device)
+    async def told_expired(self, state: DeviceState, count: int) -> None:
+        """The device has been told that so many entries expired unread."""
+        await self._database.write(inbox_sql.told_expired, state.user, state.device, count)
 
     # Reading.
 

@@ -128,9 +128,9 @@ def open_device(cursor: Cursor, user: int, device: str) -> tuple[DeviceRecord | 
     return read_device(cursor, user, device), device_names(cursor, user)
 
 
-def told_expired(cursor: Cursor, user: int, device: str) -> None:
-    """Begin to count anew what goes past the retention unread."""
-    cursor.execute("UPDATE device SET expired = 0 WHERE user = ? AND name = ?", (user, device))
+def told_expired(cursor: Cursor, user: int, device: str, count: int) -> None:
+    """The device knows of so many entries that went past the retention unread."""
+    cursor.execute("UPDATE device SET expired = expired - ? WHERE user = ? AND name = ?", (count, user, device))
 
 
 def add_device(cursor: Cursor, user: int, device: str, now: int, limit: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simple_im.limits import TOKEN_LIFE, TOKEN_TOUCH, TOKEN_TRIAL
-from simple_im.status import TokenError
+from simple_im.status import Mismatch, TokenError
 from simple_im.store.database import Cursor, Database
 
 _BYTES: Final = 24
@@ -42,10 +42,17 @@ class Tokens:
         self._database = database
         self._now = now
 
-    async def issue(self, user: int, device: str) -> str:
-        """A new token, good for `limits.TOKEN_TRIAL` seconds until an IM login makes it last."""
+    async def issue(self, user: int, device: str, password_hash: str | None = None) -> str:
+        """A new token, good for `limits.TOKEN_TRIAL` seconds until an IM login makes it last.
+
+        Raises `Mismatch` where `password_hash` is given and is not the user's any more: a new password, which revokes
+        tokens, came between its check and this.
+        """
         token = new_token()
-        await self._database.write(_insert, token_hash(token), user, device, int(self._now()))
+        if not await self._database.write(
+            _insert, token_hash(token), user, device, int(self._now()), password_hash
+        ):
+            raise Mismatch()
         return token
 
     async def check(self, token: str) -> Session:
@@ -78,11 +85,13 @@ class Tokens:
         await self._database.write(_purge, int(self._now()))
 
 
-def _insert(cursor: Cursor, hash_: bytes, user: int, device: str, now: int) -> None:
+def _insert(cursor: Cursor, hash_: bytes, user: int, device: str, now: int, password_hash: str | None) -> bool:
     cursor.execute(
-        "INSERT INTO token (hash, user, device, used, expires) VALUES (?, ?, ?, ?, ?)",
-        (hash_, user, device, now, now + TOKEN_TRIAL),
+        "INSERT INTO token (hash, user, device, used, expires)"
+        " SELECT ?, id, ?, ?, ? FROM user WHERE id = ? AND password = coalesce(?, password)",
+        (hash_, device, now, now + TOKEN_TRIAL, user, password_hash),
     )
+    return cursor.count == 1
 
 
 def _use(cursor: Cursor, hash_: bytes, now: int) -> Session | None:

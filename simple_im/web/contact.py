@@ -51,7 +51,7 @@ class ContactPages:
     async def ask(self, call: Call, id_: str) -> Answer:
         """`POST /contact/ID`: ask to be a contact; where ID has asked already, that accepts."""
         session, other = await self._two(call, id_)
-        words = call.form.present("ask")
+        words = call.form.ask()
         return await self._sent(await self._contacts.ask(_notice(session, other), other, words, int(self._now())))
 
     async def accept(self, call: Call, id_: str) -> Answer:

@@ -12,6 +12,8 @@ from simple_im.web.document import JSON, TOML, Answer, preferences, preferred, t
 
 _IN_THREAD: Final = 65_536
 """From so many bytes on, a document is written and packed in a thread."""
+_ROWS_IN_THREAD: Final = 100
+"""The same for rows of tables."""
 _HEADERS: Final = {
     "Vary": "Accept, Accept-Encoding",
     "Server": "simple_im",
@@ -29,7 +31,8 @@ class Encoded(NamedTuple):
 
 async def encode(request: Request, answer: Answer) -> Encoded:
     """The answer as its request wants it; a large one is made in a thread."""
-    if sum(map(len, answer.entries)) <= _IN_THREAD:
+    rows = sum(map(len, answer.tables.values()))
+    if sum(map(len, answer.entries)) <= _IN_THREAD and rows <= _ROWS_IN_THREAD:
         return encode_now(request, answer)
     encoded: Encoded = await deferToThread(encode_now, request, answer)
     return encoded

@@ -11,6 +11,7 @@ from simple_im.status import BadRequest, NotFound
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _DIGITS: Final = re.compile(r"[0-9]{5,20}")
 _NAME_SIZE: Final = 64
+_ASK_SIZE: Final = 256
 _AVATAR_SIZE: Final = 256
 LONGEST_PASSWORD: Final = 128
 _PASSWORD_SIZES: Final = (6, LONGEST_PASSWORD)
@@ -52,6 +53,10 @@ class Form:
     def ids(self, name: str) -> list[int]:
         """The ids in a parameter that may be there any number of times."""
         return [to_id(name, decoded(name, value)) for value in self._args.get(name.encode(), ())]
+
+    def ask(self) -> str:
+        """What a user says who asks another to be a contact; it may be nothing."""
+        return _sized("ask", self.present("ask"), 0, _ASK_SIZE)
 
     def avatar(self) -> str:
         """Where a user's picture is, or nothing."""

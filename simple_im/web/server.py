@@ -8,7 +8,7 @@ from simple_im.cluster.directory import Door
 from simple_im.im.sessions import Sessions
 from simple_im.passwords import Passwords
 from simple_im.status import Mismatch, TokenError
-from simple_im.store.accounts import Accounts
+from simple_im.store.accounts import Accounts, Password
 from simple_im.store.tokens import Tokens
 from simple_im.web.document import Answer
 from simple_im.web.form import LONGEST_PASSWORD, can_be_password
@@ -56,20 +56,20 @@ class Login:
     async def login(self, call: Call) -> Answer:
         """A token and the address of an IM node, for the phone's owner."""
         phone, password, device = call.form.text("phone"), call.form.text("password"), call.form.device()
-        user = await self._verified(phone, password)
+        user, hash_ = await self._verified(phone, password)
         door = self._directory.choose(call.reached)
         await self._devices.add_device(user, device)
         self._sessions.add_name(user, device)
-        token = await self._tokens.issue(user, device)
+        token = await self._tokens.issue(user, device, hash_)
         return Answer({**_address(door), "user": {"id": user, "token": token}})
 
-    async def _verified(self, phone: str, password: str) -> int:
-        """Whose phone it is; raises `Mismatch`, after the same time, whatever is wrong."""
+    async def _verified(self, phone: str, password: str) -> Password:
+        """Whose phone it is, and the hash that fitted; raises `Mismatch`, after the same time, whatever is wrong."""
         found = await self._accounts.password(phone)
         known = found.hash if found is not None and can_be_password(password) else None
         if not await self._passwords.verify(password[:LONGEST_PASSWORD], known) or found is None:
             raise Mismatch()
-        return found.user
+        return found
 
 
 class Servers:

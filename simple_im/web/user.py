@@ -67,18 +67,18 @@ class Users:
             raise BadRequest("name, avatar or password Required")
         name = form.name() if form.has("name") else None
         avatar = form.avatar() if form.has("avatar") else None
-        hash_ = await self._new_hash(session, call) if form.has("password") else None
-        for revoked in await self._accounts.update(session, Changes(name, avatar, hash_)):
+        old, new = await self._hashes(session, call) if form.has("password") else (None, None)
+        for revoked in await self._accounts.update(session, Changes(name, avatar, new), old):
             self._sessions.revoke(revoked)
         return Answer()
 
-    async def _new_hash(self, session: Session, call: Call) -> str:
-        """The hash of the new password; raises `Forbidden` where the old one is not right."""
+    async def _hashes(self, session: Session, call: Call) -> tuple[str | None, str]:
+        """The hashes of the old password and the new; raises `Forbidden` where the old one is not right."""
         new, old = call.form.new_password(), call.form.text("old_password")
         known = await self._accounts.password_of(session.user) if can_be_password(old) else None
         if not await self._passwords.verify(old[:LONGEST_PASSWORD], known):
             raise Forbidden()
-        return await self._passwords.hash(new)
+        return known, await self._passwords.hash(new)
 
 
 def _found(user: User | None) -> Answer:

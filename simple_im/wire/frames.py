@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simple_im.limits import ID_SIZE, TYPE_SIZE
@@ -55,10 +55,11 @@ class Message:
 
 @dataclass(slots=True)
 class Bad:
-    """What could not be taken; `id` where one could be read."""
+    """What could not be taken; `id` where one could be read. `is_login` where it would have been a login."""
 
     id: bytes | None
     reason: str
+    is_login: bool = field(default=False, compare=False)
 
 
 Item = Request | Ack | Message | Bad
@@ -115,7 +116,8 @@ def _judge(table: str, keys: dict[str, Any], device: bytes) -> Item:
         return read_table(table, keys, device)
     except _Wrong as error:
         found = keys.get("id")
-        return Bad(quote(found) if isinstance(found, str) else None, str(error))
+        is_login = table == "r" and keys.get("t") == "login"
+        return Bad(quote(found) if isinstance(found, str) else None, str(error), is_login)
 
 
 def _shown(name: str) -> str:

@@ -58,6 +58,12 @@ class FirstFrameTests(DoorTestCase):
         """A login without `[r.user]` lacks its first key."""
         self.assertEqual(self.answer(r("1", "login")), [refused("1", "id Required")])
 
+    def test_wrong_in_itself(self) -> None:
+        """A login that is wrong before its user is looked at says how."""
+        self.assertEqual(self.answer('[[r]]\nt = "login"\n\n'), [refused(None, "id Required")])
+        frame = '[[r]]\nid = "1"\nt = "login"\nuser = 3\n\n'
+        self.assertEqual(self.answer(frame), [refused("1", "user must be a table")])
+
     def test_anything_else(self) -> None:
         """Any other first frame is answered with `login required`."""
         for frame in (m("1", BOB), a("1"), r("1", "ping"), r("1", "logout"), r("1", "dance"), '[[x]]\nid = "1"\n\n'):
@@ -247,6 +253,17 @@ class RequestTests(DoorTestCase):
         self.ann.send(m("2", BOB), r("3", "logout"))
         self.database.release()
         self.assertEqual(self.ann.got(), [acknowledged("2"), done("3"), bye("revoked")])
+
+    def test_logout_beside_a_login(self) -> None:
+        """A login with the same token that is under way does not outlive it."""
+        self.door.commit()
+        other = self.door.connect()
+        self.database.hold()
+        other.send(login("3", ANN, "phone", self.token))
+        self.ann.send(r("2", "logout"))
+        self.database.release()
+        self.assertEqual(list(self.door.sessions), [])
+        self.assertEqual((self.ann.is_closed, other.is_closed), (True, True))
 
     def test_behind_a_logout(self) -> None:
         """Nothing that comes behind a logout is taken."""

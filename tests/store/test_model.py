@@ -32,7 +32,7 @@ from tests.store.model import WINDOW_BYTES, WINDOW_ENTRIES, Client, Link, number
 USER = 2
 IDS = (b"a", b"b", b"c")
 PAGE = 1 << 20
-WALKS = 150
+WALKS = 300
 STEPS = 250
 
 _T = TypeVar("_T")

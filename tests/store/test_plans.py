@@ -89,7 +89,7 @@ class PlanTests(SteppedCase):
 
     def test_tokens(self) -> None:
         """A token's use, and those that have expired."""
-        tokens._insert(self.cursor, b"hash", 2, "phone", 0)
+        tokens._insert(self.cursor, b"hash", 2, "phone", 0, None)
         tokens._claim(self.cursor, b"hash", 2, "phone", 0)
         tokens._prolong(self.cursor, [b"hash", b"other"] * 200, 0)
         tokens._purge(self.cursor, 10)
@@ -102,7 +102,7 @@ class PlanTests(SteppedCase):
         contacts._requests(self.cursor, 2, 0)
         contacts._accept(self.cursor, Notice(2, "phone", "n", {"to": 1}), 1)
         contacts._changes(self.cursor, 2, 0)
-        accounts._update(self.cursor, Session(1, "phone", b"hash"), accounts.Changes("Ann", None, "hash"))
+        accounts._update(self.cursor, Session(1, "phone", b"hash"), accounts.Changes("Ann", None, "hash"), None)
         contacts._remove(self.cursor, said, 2)
         self.assert_by_index("user", "pre_contact", "contact", "c", "u", "token")
 

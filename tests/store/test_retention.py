@@ -77,7 +77,7 @@ class PurgeTests(RetentionCase):
             self.clock.advance(1)
             self.all_of(purge_entries, number + 1)
         self.assertEqual(self.expired(2), 6)
-        self.done(self.inbox.told_expired(self.state))
+        self.done(self.inbox.told_expired(self.state, 6))
         self.assertEqual(self.expired(2), 0)
 
     def test_nothing_left(self) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from simple_im.limits import TOKEN_LIFE, TOKEN_TOUCH, TOKEN_TRIAL
-from simple_im.status import TokenError
+from simple_im.status import Mismatch, TokenError
 from simple_im.store import tokens as tokens_module
-from simple_im.store.database import Database, prepare
+from simple_im.store.database import Cursor, Database, prepare
 from simple_im.store.sequence import raise_epoch
 from simple_im.store.tokens import Session, Tokens, new_token, token_hash
 from tests.store.fakes import PHONE, make_users
@@ -296,3 +296,22 @@ class DiskTests(TestCase):
         self.assertEqual((await later.check(lasting)).device, PHONE)
         with self.assertRaises(TokenError):
             await later.check(trial)
+
+
+class PasswordTests(TokenCase):
+    def hash_of(self, user: int) -> str:
+        return str(self.done(self.database.read(_password_of, user)))
+
+    def test_as_it_was_checked(self) -> None:
+        """A token is made for the password that was checked."""
+        self.assertTrue(self.done(self.tokens.issue(1, PHONE, self.hash_of(1))))
+
+    def test_changed_meanwhile(self) -> None:
+        """A new password between the check and the token leaves no token of the old one."""
+        issuing = self.start(self.tokens.issue(1, PHONE, "another hash"))
+        self.database.settle()
+        self.failureResultOf(issuing, Mismatch)
+
+
+def _password_of(cursor: Cursor, user: int) -> str:
+    return str(cursor.execute("SELECT password FROM user WHERE id = ?", (user,)).one()[0])

@@ -310,6 +310,12 @@ class FormTests(ContactCase):
         self.assert_done(self.bob.put(f"/contact/{self.ann.id}", b"ask=hi&x"))
         self.assert_done(self.bob.request("DELETE", f"/contact/{self.ann.id}", b"ask=hi&x"))
 
+    def test_words(self) -> None:
+        """Who asks has 256 characters for it, and must say something, if only nothing."""
+        self.assert_done(self.ask(self.ann, self.bob, "ü" * 256))
+        answer = self.ask(self.bob, self.cat, "ü" * 257)
+        self.assert_refused(answer, 400, 3, "ask must be 0 to 256 characters")
+
     def test_form_of_another_kind(self) -> None:
         """A body that says to be something else is none."""
         headers = {"Content-Type": "text/plain"}

@@ -106,5 +106,13 @@ class DeviceContract(Contract):
         await self.expire(int(self.clock.seconds()) + 1)
         self.assertEqual((await self.opened(2)).expired, 2)
         self.assertEqual(await self.waiting(state), [])
-        await self.inbox.told_expired(state)
+        await self.inbox.told_expired(state, 2)
         self.assertEqual((await self.opened(2)).expired, 0)
+
+    async def test_expired_meanwhile(self) -> None:
+        """What expires while a device is being told is told the next time."""
+        state = await self.device(2)
+        await self.store(draft(b"a", 2), draft(b"b", 2))
+        await self.expire(int(self.clock.seconds()) + 1)
+        await self.inbox.told_expired(state, 1)
+        self.assertEqual((await self.opened(2)).expired, 1)
