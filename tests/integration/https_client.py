@@ -62,9 +62,15 @@ class HttpsClient:
     ) -> Answer:
         """Any request, answered to its end."""
         headers = {"Cookie": f"token={token}"} if token else {}
-        body = None if form is None else urlencode(form)
-        if body is not None:
+        if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return self._exchange(method, path, None if form is None else urlencode(form), headers)
+
+    def upload(self, path: str, body: bytes, content_type: Mapping[str, str], token: str) -> Answer:
+        """`POST path` with a multipart form."""
+        return self._exchange("POST", path, body, {"Cookie": f"token={token}", **content_type})
+
+    def _exchange(self, method: str, path: str, body: str | bytes | None, headers: Mapping[str, str]) -> Answer:
         connection = http.client.HTTPSConnection("localhost", self._port, timeout=TIMEOUT, context=self._context)
         try:
             connection.request(method, path, body, headers)

@@ -7,6 +7,7 @@ from typing import Any
 from tests.integration.case import NodeCase
 from tests.integration.im_client import ImClient, entry
 from tests.integration.node import User
+from tests.web.media_door import AMR, PNG, content_type, form
 
 ROUNDS = 20
 
@@ -17,6 +18,7 @@ class GroupTests(NodeCase):
     def setUp(self) -> None:
         self.node = self.own_node()
         self.ann, self.bob, self.cat = (self.node.new_user() for _ in range(3))
+        self.media: dict[tuple[int, str], tuple[str, str, bytes]] = {}
         for device in ("phone", "pad"):
             self.ann.sign_in(device)
         for device in ("phone", "watch"):
@@ -54,6 +56,24 @@ class GroupTests(NodeCase):
                 frame = entry("gm", id=f"{user.id}-{number}", t="text", c="hello", g_id=g_id)
                 self.clients[user.id, "phone"].send(frame)
 
+    def post_media(self, user: User, kind: str, content: bytes, g_id: int) -> None:
+        """A file for the group, from the user's phone."""
+        body = form((kind, content), ("g_id", g_id))
+        answer = self.node.https().upload(f"/gm/{kind}", body, content_type(), user.tokens["phone"])
+        response = answer.row("response")
+        self.assertEqual((answer.status, response["status"]), (200, 0))
+        self.media[user.id, response["id"]] = (kind, response["c"], content)
+
+    def check_media(self, entries: list[tuple[str, dict[str, Any]]]) -> None:
+        """Each says of which kind it is and where, and everybody finds it there."""
+        for _, keys in entries:
+            if (keys["from"], keys["id"]) in self.media:
+                kind, path, content = self.media[keys["from"], keys["id"]]
+                self.assertEqual((keys["t"], keys["c"]), (kind, path))
+                for user in (self.ann, self.bob, self.cat):
+                    answer = self.node.https().get(f"/{path}", user.tokens["phone"])
+                    self.assertEqual((answer.status, answer.body), (200, content))
+
     def view(self, client: ImClient, last: str) -> list[tuple[str, dict[str, Any]]]:
         """All that a device is sent, its own acknowledgements included, up to the message `last`."""
         found = [client.receive()]
@@ -68,19 +88,22 @@ class GroupTests(NodeCase):
         self.clients[self.ann.id, "pad"].send(entry("gm", id="last", t="text", c="bye", g_id=g_id))
 
     def test_each_devices_view(self) -> None:
-        """Two become contacts and make a group with a third, and all write to it: every device, also the absent one,
-        has got every message and notice that is not its own, in one order, once."""
+        """Two become contacts and make a group with a third, all write to it, and send it an image and a voice message:
+        every device, also the absent one, has got every message and notice that is not its own, in one order, once."""
         self.befriend()
         self.assertEqual((self.contacts(self.ann), self.contacts(self.bob)), ([self.bob.id], [self.ann.id]))
         g_id = self.make_group()
         self.talk(g_id)
         self.see_acknowledged()
+        self.post_media(self.ann, "image", PNG, g_id)
+        self.post_media(self.cat, "audio", AMR, g_id)
         self.end(g_id)
         self.clients[self.ann.id, "pad"].ping()
         self.clients[self.bob.id, "watch"] = self.connect(self.bob, "watch")
         views = {who: self.rest_of(who) for who in self.clients}
         for who, entries in views.items():
             self.check(who, entries, g_id)
+            self.check_media(entries)
         self.check_one_order(list(views.values()))
 
     def see_acknowledged(self) -> None:
@@ -109,7 +132,8 @@ class GroupTests(NodeCase):
         messages = [(keys["from"], keys["d"], keys["id"]) for table, keys in entries if table == "gm"]
         self.assertEqual(sorted(messages), sorted(self.messages_for(who)), who)
         for user in (self.ann, self.bob, self.cat):
-            ids = [id_ for sender, device, id_ in messages if (sender, device) == (user.id, "phone")]
+            texts = [each for each in messages if (each[0], each[2]) not in self.media]
+            ids = [id_ for sender, device, id_ in texts if (sender, device) == (user.id, "phone")]
             expected = [f"{user.id}-{number}" for number in range(ROUNDS)]
             self.assertEqual(ids, [] if who == (user.id, "phone") else expected, who)
         self.assertEqual([keys["t"] for table, keys in entries if table in ("n", "gn")], self.notices_for(who), who)
@@ -118,6 +142,7 @@ class GroupTests(NodeCase):
     def messages_for(self, who: tuple[int, str]) -> list[tuple[int, str, str]]:
         phones = [(user.id, "phone") for user in (self.ann, self.bob, self.cat)]
         sent = [(*phone, f"{phone[0]}-{number}") for phone in phones for number in range(ROUNDS)]
+        sent += [(user, "phone", id_) for user, id_ in self.media]
         sent.append((self.ann.id, "pad", "last"))
         return [each for each in sent if each[:2] != who]
 
