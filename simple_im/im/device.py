@@ -235,7 +235,7 @@ class Device:
         else:
             self._acked_ahead = self._acked_ahead or seq > self._position
             self._inbox.acknowledge_range(self.state, seq - 1, seq)
-        self.catch_up()
+        self._go_on_behind(seq)
 
     def acknowledge_seq(self, seq: int) -> None:
         """Everything that was sent on the IM door up to `seq` is acknowledged."""
@@ -256,6 +256,12 @@ class Device:
         while self._in_flight and (seq := next(iter(self._in_flight))) <= to:
             self._land(seq)
         self._settle()
+        self._go_on_behind(to)
+
+    def _go_on_behind(self, seq: int) -> None:
+        """Up to `seq` something is acknowledged. Where that was to come next, what comes next may be smaller."""
+        if seq > self._position:
+            self._next_size = 1
         self.catch_up()
 
     def _land(self, seq: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simple_im.im import device as device_module
 from simple_im.limits import WINDOW_ENTRIES
 from tests.im.door import BOB, Client, a, a_seq, login
 from tests.im.test_device import DeviceTestCase
@@ -138,3 +139,27 @@ class OfflineTests(DeviceTestCase):
         bob.send(a_seq(last))
         self.door.database.release()
         self.assertEqual(self.again(bob).ids(), [])
+
+
+class RoomTests(DeviceTestCase):
+    """A window with room for what comes behind a message that has none."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(device_module, "WINDOW_BYTES", 1_000)
+        self.bob = self.door.online(BOB)
+        for id_, size in (("1", 400), ("2", 800), ("3", 100)):
+            self.door.message(BOB, id_, size)
+        self.assertEqual(self.bob.ids(), ["1"])
+        self.assertEqual(self.door.get_offline(BOB, "phone"), ["1", "2", "3"])
+
+    def test_by_id(self) -> None:
+        """Where the one that did not fit is acknowledged, since a GET has shown it, the next is sent at once."""
+        self.bob.send(a("2"))
+        self.assertEqual(self.bob.ids(), ["3"])
+
+    def test_by_delete(self) -> None:
+        """A DELETE makes room for what comes later."""
+        self.door.delete_offline(BOB, "phone")
+        self.door.message(BOB, "4", 100)
+        self.assertEqual(self.bob.ids(), ["4"])
