@@ -210,8 +210,7 @@ class Conversation:
             self._line.logged_in()
             self._wait_for(Deferred.fromCoroutine(self._log_in(first)), first.id)
         else:
-            is_login = type(first) is Bad and first.is_login
-            self._refuse(first.id, first.reason if type(first) is Bad and is_login else LOGIN_REQUIRED)
+            self._refuse(first.id, first.reason if type(first) is Bad and first.is_login else LOGIN_REQUIRED)
             self._end()
 
     async def _log_in(self, request: Request) -> None:

@@ -47,16 +47,31 @@ class Inbox(Protocol):
     def commit(self) -> None: ...
 
 
-def post(cursor: Cursor, notice: Notice, users: Iterable[int]) -> Draft:
-    """Store a notice for these users and the sender, in the transaction of the change that it tells of."""
+def compose(notice: Notice, users: Iterable[int]) -> Draft:
+    """A notice for these users and the sender, with an id of its own."""
     id_ = secrets.token_hex(12)
     head, tail = write_entry(notice.table, {"id": id_, **notice.keys, "d": notice.device})
     recipients = tuple(dict.fromkeys((*users, notice.sender)))
+    return Draft(notice.sender, notice.device, quote(id_), recipients, head, tail)
+
+
+def post(cursor: Cursor, notice: Notice, users: Iterable[int]) -> Draft:
+    """Store a notice for these users and the sender, in the transaction of the change that it tells of."""
+    draft = compose(notice, users)
     cursor.execute(
         "INSERT INTO outgoing (sender, device, name, users, head, tail) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        (notice.sender, notice.device, quote(id_), " ".join(map(str, recipients)), head, tail),
+        (draft.sender, draft.device, draft.id, " ".join(map(str, draft.users)), draft.head, draft.tail),
     )
-    return Draft(notice.sender, notice.device, quote(id_), recipients, head, tail, outgoing=cursor.one()[0])
+    return replace(draft, outgoing=cursor.one()[0])
+
+
+async def deliver(inbox: Inbox, drafts: Iterable[Draft]) -> list[Draft]:
+    """Append messages of the server's own making; on return each is on disk, but for those given back."""
+    delivery = _Delivery(drafts)
+    for draft in drafts:
+        inbox.append(draft, delivery)
+    inbox.commit()
+    return await delivery.done
 
 
 class Outgoing:
@@ -69,11 +84,7 @@ class Outgoing:
 
     async def send(self, *drafts: Draft) -> None:
         """Send notices; on return they are on disk. Raises `StorageUnavailable`; then they are sent later."""
-        delivery = _Delivery(drafts)
-        for draft in drafts:
-            self._inbox.append(draft, delivery)
-        self._inbox.commit()
-        refused = await delivery.done
+        refused = await deliver(self._inbox, drafts)
         if refused:
             self._clock.callLater(RETRY, self._again, refused)
             raise StorageUnavailable()

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
-
-from twisted.internet.defer import Deferred
+from typing import Protocol
 
 from simple_im import media
 from simple_im.status import BadRequest, Forbidden, NotFound, StorageUnavailable
-from simple_im.store.entries import Draft, Receipt
 from simple_im.store.files import Files, Stored
 from simple_im.store.groups import Groups
+from simple_im.store.outgoing import Inbox, Notice, compose, deliver
 from simple_im.store.tokens import Session, Tokens
 from simple_im.web.document import Answer
 from simple_im.web.request import Call
 from simple_im.web.resource import Handler
-from simple_im.wire.toml import quote, write_entry
-
-_ID_BYTES: Final = 12
-
-
-class Inbox(Protocol):
-    """Where messages are appended; see `store.inbox.SQLiteInbox`."""
-
-    def append(self, draft: Draft, receipt: Receipt) -> None: ...
-
-    def commit(self) -> None: ...
 
 
 class Users(Protocol):
     """Who there is; see `store.accounts.Accounts`."""
 
     async def exists(self, user: int) -> bool: ...
-
-
-class Delivered:
-    """A receipt to wait for."""
-
-    def __init__(self) -> None:
-        self.done: Deferred[None] = Deferred()
-
-    def stored(self, ids: list[bytes]) -> None:
-        """It is on disk."""
-        self.done.callback(None)
-
-    def refused(self, ids: list[bytes], reason: str) -> None:
-        """It is not."""
-        self.done.errback(StorageUnavailable())
 
 
 class MediaPages:
@@ -122,24 +93,13 @@ class MediaPages:
     async def _send(
         self, session: Session, stored: Stored, users: tuple[int, ...], table: str, to: dict[str, int]
     ) -> Answer:
-        message = _message(session, stored, users, table, to)
-        delivered = Delivered()
-        self._inbox.append(message, delivered)
-        self._inbox.commit()
-        try:
-            await delivered.done
-        except StorageUnavailable:
+        keys = {"t": stored.kind, "c": _link(stored), **to}
+        message = compose(Notice(session.user, session.device, table, keys), users)
+        if await deliver(self._inbox, [message]):
             await self._files.remove(stored)
-            raise
+            raise StorageUnavailable()
         return Answer({"id": message.id.decode(), "c": _link(stored)})
 
 
 def _link(stored: Stored) -> str:
     return f"file/{stored.kind}/{stored.name}"
-
-
-def _message(session: Session, stored: Stored, users: tuple[int, ...], table: str, to: dict[str, int]) -> Draft:
-    id_ = secrets.token_hex(_ID_BYTES)
-    keys = {"id": id_, "t": stored.kind, "c": _link(stored), **to, "d": session.device}
-    head, tail = write_entry(table, keys)
-    return Draft(session.user, session.device, quote(id_), users, head, tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simple_im.status import StorageUnavailable
 from simple_im.store import files as files_module
+from simple_im.store.entries import Draft, Receipt
 from simple_im.store.tokens import token_hash
 from tests.fakes import result_of
 from tests.web.door import NOW, Answer
@@ -173,8 +174,8 @@ class RefusedTests(MediaPagesCase):
     def test_not_sent(self) -> None:
         """So is one whose message is not stored."""
 
-        def refuse(draft: object, receipt: object) -> None:
-            receipt.refused([b"x"], "storage unavailable")  # type: ignore[attr-defined]
+        def refuse(draft: Draft, receipt: Receipt) -> None:
+            receipt.refused([draft.id], "storage unavailable")
 
         self.patch(self.door.inbox, "append", refuse)
         self.assertEqual(self.refused(self.send(self.bob)), (503, "Storage unavailable"))
