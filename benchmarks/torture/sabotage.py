@@ -1,0 +1,80 @@
+"""Runs the server, as it is or with one thing done wrong on purpose, to prove that the checker would see it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.scripts import twistd
+
+from benchmarks.torture.server import SABOTAGES
+from simple_im.store import inbox, inbox_sql, sequence
+from simple_im.store.batch import Batch
+from simple_im.store.database import Cursor
+
+
+def acknowledge_before_commit() -> None:
+    """The sender is told "stored" when the message is in memory."""
+    add = Batch.add
+
+    def add_and_tell(self: Batch, entry: Any, receipt: Any, outgoing: int | None = None) -> None:
+        add(self, entry, receipt, outgoing)
+        del self.receipts[receipt]
+        receipt.stored([entry.id])
+
+    Batch.add = add_and_tell  # type: ignore[method-assign]
+
+
+def reuse_seq() -> None:
+    """The epoch is not raised: numbers go on behind the last that is stored, not the last that was shown."""
+
+    def last_stored(cursor: Cursor) -> int:
+        (seq,) = cursor.execute("SELECT coalesce(max(seq), 1 << 32) FROM entry").one()
+        return int(seq)
+
+    def start_behind(self: sequence.Sequence, database: Any, last: int, span_bits: int = 32) -> None:
+        start(self, database, last >> 32, span_bits)
+        self._next = last + 1
+
+    start = sequence.Sequence.__init__
+    sequence.Sequence.__init__ = start_behind  # type: ignore[method-assign]
+    sequence.raise_epoch.__code__ = last_stored.__code__
+
+
+def forget_cursor() -> None:
+    """Where devices are is not written down."""
+    write = inbox_sql.write_batch
+
+    def write_entries(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
+        write(cursor, entries, outgoing, acked, [])
+
+    inbox.inbox_sql.write_batch = write_entries
+
+
+def clean_too_much() -> None:
+    """What one device has acknowledged goes from the inbox that it shares with the others."""
+    write = inbox_sql.write_batch
+
+    def write_and_clean(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
+        write(cursor, entries, outgoing, acked, devices)
+        for row in devices:
+            cursor.execute("DELETE FROM inbox WHERE user = ? AND seq <= ?", (row.user, row.cursor))
+
+    inbox.inbox_sql.write_batch = write_and_clean
+
+
+_ALL: tuple[Callable[[], None], ...] = (acknowledge_before_commit, reuse_seq, forget_cursor, clean_too_much)
+
+
+def main() -> None:
+    """`python -m benchmarks.torture.sabotage NAME [options]`: `twistd simple_im` with these options; "" is none."""
+    name, *options = sys.argv[1:]
+    if name:
+        dict(zip(SABOTAGES, _ALL, strict=True))[name]()
+    sys.argv = ["twistd", "--pidfile=", "-n", "simple_im", *options]
+    twistd.run()
+
+
+if __name__ == "__main__":
+    main()
