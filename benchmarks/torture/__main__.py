@@ -28,6 +28,8 @@ def main() -> int:
     for outcome in _outcomes(seed, options):
         _tell(outcome)
         outcomes.append(outcome)
+        if options.until_bad and not outcome.good:
+            break
     print(_details(outcomes))
     print(summary(outcomes))
     return 0 if outcomes and all(outcome.good for outcome in outcomes) else 1
@@ -39,14 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", default="", help="what all chance comes from [default: a new one, printed]")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time [default: 1]")
     parser.add_argument("--sabotage", choices=["", *SABOTAGES], default="", help="what the server does wrong")
+    parser.add_argument("--until-bad", action="store_true", help="end with the first bad run")
     parser.add_argument("--keep", type=Path, help="where the files of bad runs are left")
     return parser
 
 
 def _outcomes(seed: str, options: argparse.Namespace) -> Iterator[Outcome]:
     seeds = [f"{seed}/{number}" for number in range(1, options.runs + 1)]
-    with ProcessPoolExecutor(options.jobs) as pool:
+    pool = ProcessPoolExecutor(options.jobs)
+    try:
         yield from pool.map(run, seeds, [options.sabotage] * len(seeds), [options.keep] * len(seeds))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _tell(outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ its own, which it carries in what recipients see, so that it is known again what
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, get_args
 
@@ -119,7 +119,7 @@ class Missing(NamedTuple):
 Event: TypeAlias = (
     Known | Opened | Requested | Sent | Answered | Refused | Received | Acked | Forgetting | Forgotten | Fault | Missing
 )
-_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
+_KINDS: dict[str, Callable[..., Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 class History(list[Event]):

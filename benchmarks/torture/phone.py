@@ -188,10 +188,11 @@ class Phone:
 
     async def _post_picture(self, address: Address, conn: int) -> None:
         content = _PNG + self._random.randbytes(self._random.randrange(10, 20_000))
-        to = self._random.choice(self._world.users)
-        path, form, users = "/m/image", {"to": to}, (to,)
+        users: tuple[int, ...] = (self._random.choice(self._world.users),)
+        path, form = "/m/image", {"to": users[0]}
         if self._random.random() < 0.5:
-            path, form, users = "/gm/image", {"g_id": self._world.group}, self._world.users
+            users = self._world.users
+            path, form = "/gm/image", {"g_id": self._world.group}
         reply = await post_file(address, path, self._token, "image", content, **form)
         if self._is_good(reply):
             uid, id_ = reply.response["c"], reply.response["id"]

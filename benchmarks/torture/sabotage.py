@@ -9,7 +9,7 @@ from typing import Any
 from twisted.scripts import twistd
 
 from benchmarks.torture.server import SABOTAGES
-from simple_im.store import inbox, inbox_sql, sequence
+from simple_im.store import inbox_sql, sequence
 from simple_im.store.batch import Batch
 from simple_im.store.database import Cursor
 
@@ -38,7 +38,7 @@ def reuse_seq() -> None:
         self._next = last + 1
 
     start = sequence.Sequence.__init__
-    sequence.Sequence.__init__ = start_behind  # type: ignore[method-assign]
+    sequence.Sequence.__init__ = start_behind  # type: ignore[method-assign, assignment]
     sequence.raise_epoch.__code__ = last_stored.__code__
 
 
@@ -49,7 +49,7 @@ def forget_cursor() -> None:
     def write_entries(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
         write(cursor, entries, outgoing, acked, [])
 
-    inbox.inbox_sql.write_batch = write_entries
+    inbox_sql.write_batch = write_entries
 
 
 def clean_too_much() -> None:
@@ -61,7 +61,7 @@ def clean_too_much() -> None:
         for row in devices:
             cursor.execute("DELETE FROM inbox WHERE user = ? AND seq <= ?", (row.user, row.cursor))
 
-    inbox.inbox_sql.write_batch = write_and_clean
+    inbox_sql.write_batch = write_and_clean
 
 
 _ALL: tuple[Callable[[], None], ...] = (acknowledge_before_commit, reuse_seq, forget_cursor, clean_too_much)

@@ -22,6 +22,8 @@ from benchmarks.torture.doors import Address
 ROOT: Final = Path(__file__).parents[2]
 SABOTAGES: Final = ("ack-before-commit", "reuse-seq", "forget-cursor", "clean-too-much")
 """What a server can be made to do wrong, see `benchmarks.torture.sabotage`."""
+_NAMES_SURVIVE: Final = 0.3
+"""How often a power failure leaves names that were not synced."""
 PATIENCE: Final = 60.0
 """Seconds that a start may take."""
 _BOTH: Final = re.compile(rb"(?:HTTPS|IM) door on")
@@ -36,7 +38,7 @@ class Server:
         self.life = 0
         self._log = directory / "server.log"
         self._sabotage = sabotage
-        self._ports = [_free_port(), _free_port()]
+        self._http_port, self._im_port = _free_port(), _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._tls: ssl.SSLContext | None = None
         self._is_up = asyncio.Event()
@@ -46,8 +48,8 @@ class Server:
     def launch(self) -> None:
         """Start the process, and do not wait for its doors."""
         self.life += 1
-        http_port, im_port = map(str, self._ports)
-        options = ["--state", str(self._state), "--http-port", http_port, "--im-port", im_port]
+        ports = ["--http-port", str(self._http_port), "--im-port", str(self._im_port)]
+        options = ["--state", str(self._state), *ports]
         command = [sys.executable, "-m", "benchmarks.torture.sabotage", self._sabotage, *options]
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **self.disk.environ()}
         with self._log.open("ab") as log:
@@ -76,7 +78,7 @@ class Server:
     def lose_power(self, random: Random) -> None:
         """SIGKILL, and what was not on the disk is lost, or some of it."""
         self.kill()
-        self.disk.lose_power(random)
+        self.disk.lose_power(random, names_survive=_NAMES_SURVIVE)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -113,7 +115,7 @@ class Server:
         await self._is_up.wait()
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=str(self._state / "ssl" / "cowboy-ca.crt"))
-        return Address(*self._ports, self._tls)
+        return Address(self._http_port, self._im_port, self._tls)
 
     @property
     def complaints(self) -> list[str]:

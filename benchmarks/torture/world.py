@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -51,7 +52,7 @@ class World:
         """Sign people up, and make the group that they are all in."""
         for number in range(people):
             phone, password = str(8618266170000 + number), f"secret-{number}"
-            form = {"name": f"person {number}", "phone": phone, "password": password}
+            form: dict[str, object] = {"name": f"person {number}", "phone": phone, "password": password}
             reply = await self._done("/user", "", form)
             self.people.append(Person(reply.response["user"]["id"], phone, password))
         first = self.people[0]
@@ -61,7 +62,7 @@ class World:
         self.group = group.response["g_id"]
         await self._done("/server/logout", token, {})
 
-    async def _done(self, path: str, token: str, form: dict[str, object]) -> Reply:
+    async def _done(self, path: str, token: str, form: Mapping[str, object]) -> Reply:
         reply = await request(await self.server.address(), "POST", path, token, form)
         if reply.status != 200:
             raise RuntimeError(f"POST {path} was answered {reply.status}: {reply.body.decode()}")

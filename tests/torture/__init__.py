@@ -1,0 +1,1 @@
+"""The tests of what tortures the server: faults that do nothing would prove nothing."""
