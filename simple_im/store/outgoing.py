@@ -13,9 +13,8 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
+from twisted.logger import Logger
 
-from simple_im.status import StorageUnavailable
 from simple_im.store.database import Cursor, Database
 from simple_im.store.entries import Draft, Receipt
 from simple_im.wire.toml import quote, write_entry
@@ -23,6 +22,8 @@ from simple_im.wire.toml import quote, write_entry
 RETRY: Final = 1.0
 """Seconds after which a notice that could not be stored in the inboxes is tried again."""
 _REPEATED: Final = b"dup = true\n"
+
+log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,14 @@ class Outgoing:
         self._clock = clock
 
     async def send(self, *drafts: Draft) -> None:
-        """Send notices; on return they are on disk. Raises `StorageUnavailable`; then they are sent later."""
+        """Send notices; those that the inboxes don't take now are tried again, and are safe where they were posted."""
         refused = await deliver(self._inbox, drafts)
         if refused:
             self._clock.callLater(RETRY, self._again, refused)
-            raise StorageUnavailable()
 
     def _again(self, drafts: list[Draft]) -> None:
-        Deferred.fromCoroutine(self.send(*map(_repeated, drafts))).addErrback(_put_off)
+        sending = Deferred.fromCoroutine(self.send(*map(_repeated, drafts)))
+        sending.addErrback(lambda failure: log.failure("notices could not be sent", failure))
 
     async def recover(self) -> None:
         """Send what an earlier run has left behind; raises `StorageUnavailable`."""
@@ -121,11 +122,6 @@ class _Delivery:
     def _tell(self) -> None:
         if not self._waiting:
             self.done.callback(self._refused)
-
-
-def _put_off(failure: Failure) -> None:
-    """It is tried again."""
-    failure.trap(StorageUnavailable)
 
 
 def _repeated(draft: Draft) -> Draft:
