@@ -1,0 +1,145 @@
+"""The command line: what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from simple_im import __version__, cli
+from simple_im.backup import manifest
+from simple_im.cli import FAILED, MISUSED, main, parser
+from simple_im.config import Config
+from simple_im.parts import database_path, files_path
+from tests.backup.case import PICTURE, BackupCase
+from tests.docs.markdown import Document
+
+
+class CommandCase(BackupCase):
+    def setUp(self) -> None:
+        super().setUp()
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.directory)
+
+    def say(self, line: str) -> tuple[int, str, str]:
+        """The exit code of a command, what it says, and what it says on stderr."""
+        output, errors = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", output)
+        self.patch(sys, "stderr", errors)
+        try:
+            code = main(shlex.split(line))
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, output.getvalue(), errors.getvalue()
+
+    def succeed(self, line: str) -> str:
+        code, output, errors = self.say(line)
+        self.assertEqual((code, errors), (0, ""))
+        return output
+
+    def fail(self, line: str, code: int = FAILED) -> str:  # type: ignore[override]
+        found, output, errors = self.say(line)
+        self.assertEqual((found, output), (code, ""))
+        self.assertRegex(errors, r"\Asimple_im: [^\n]+\n\Z")
+        return errors
+
+
+class VerbTests(CommandCase):
+    def test_backup(self) -> None:
+        """`backup` says what it has copied, and where to."""
+        self.assertEqual(
+            self.succeed("backup backup"),
+            f"backed up 2 users, 3 devices, 1 messages and notices, 2 media files to {self.target}\n",
+        )
+
+    def test_backup_without_a_file(self) -> None:
+        """It says so when files were not there."""
+        (self.state / "files" / "image" / PICTURE).unlink()
+        self.assertIn("1 media files to", self.succeed(f"backup backup --state {self.state}"))
+        self.assertIn("; left out: 1 files that the database names and that are", self.succeed("backup other"))
+
+    def test_verify(self) -> None:
+        """`verify` says what a backup holds."""
+        self.succeed("backup backup")
+        self.assertRegex(
+            self.succeed("verify backup"),
+            rf"\A{self.target} is whole: 2 users, .*, of 20..-..-.. ..:..:.. UTC, by simple_im {__version__}\n\Z",
+        )
+
+    def test_verify_fails(self) -> None:
+        """For any other it has another exit code."""
+        self.succeed("backup backup")
+        (self.target / "file").touch()
+        self.assertIn(f"{self.target}/file does not belong to the backup", self.fail("verify backup"))
+
+    def test_restore(self) -> None:
+        """`restore` says what to do next."""
+        self.succeed("backup backup")
+        first, second = self.succeed("restore backup --state restored").splitlines()
+        self.assertIn(f"restored to {self.directory}/restored: 2 users, ", first)
+        self.assertEqual(second, f"start it with: twistd -n simple_im --state {self.directory}/restored")
+
+    def test_restore_fails(self) -> None:
+        """A state directory is not overwritten."""
+        self.succeed("backup backup")
+        self.assertIn(f"{self.state} is not empty", self.fail("restore backup"))
+
+    def test_faults(self) -> None:
+        """A fault of the keys is said as at a start of the server."""
+        (self.state / "ssl" / "server.key").unlink()
+        self.assertIn("ssl/server.key is missing", self.fail("backup backup"))
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C is no traceback."""
+
+        def interrupt(*_arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(cli, "take", interrupt)
+        self.assertIn("interrupted: nothing was left half done", self.fail("backup backup"))
+
+
+class UsageTests(CommandCase):
+    def test_wrong(self) -> None:
+        """What is wrong with a command line is one sentence, with another exit code."""
+        for line in ("", "dump", "backup", "backup a b", "verify a --state b", "restore --state", "--state b"):
+            self.assertIn(": `python -m simple_im --help` lists the verbs", self.fail(line, MISUSED))
+
+    def test_no_directory(self) -> None:
+        """An empty name is no directory."""
+        self.assertIn("names no directory", self.fail("verify ''"))
+        self.assertIn("--state '' names no directory", self.fail("backup a --state ''"))
+
+    def test_help(self) -> None:
+        """`--help` lists the verbs, and that of a verb its arguments."""
+        for verb in ("backup", "verify", "restore"):
+            self.assertIn(f"    {verb} ", self.succeed("--help"))
+            self.assertIn("DIR", self.succeed(f"{verb} --help"))
+
+    def test_version(self) -> None:
+        """`--version` says the version and nothing else."""
+        self.assertEqual(self.succeed("--version"), f"simple_im {__version__}\n")
+
+
+class DocumentTests(SynchronousTestCase):
+    def test_commands(self) -> None:
+        """Every command in docs/operations.md is one."""
+        text = re.sub(r"\$\(.*?\)", "NOW", Document("docs/operations.md").text)
+        lines = re.findall(r"(?m)python -m simple_im (\w[^'\n]*?)(?:'| >|$)", text)
+        for line in lines:
+            parser().parse_args(line.split())
+        self.assertEqual({line.split()[0] for line in lines}, {"backup", "verify", "restore"})
+
+
+class PlaceTests(BackupCase):
+    def test_places(self) -> None:
+        """A backup has its parts where a node has them."""
+        config = Config(Path("priv"), 0, 0, "", None, 0)
+        self.assertEqual(database_path(config), config.state / manifest.DATABASE)
+        self.assertEqual(files_path(config), config.state / manifest.FILES)
