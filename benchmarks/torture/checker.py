@@ -198,8 +198,8 @@ class _Judgement:
                 self._acks.single(event, self._by_id[event.device, event.id])
             case Forgetting(device, conns):
                 self._acks.touched[device].update(self._shown(device, conns).values())
-            case Forgotten(device, conns):
-                self._acks.confirm(device, self._shown(device, conns), at)
+            case Forgotten(device, conns, life):
+                self._acks.confirm(device, self._shown(device, self._of_life(conns, life)), at)
             case Fault(kind, life) if kind in _DISK_FAULTS:
                 self._faulty_lives.add(life)
             case Missing(device, uid):
@@ -225,6 +225,10 @@ class _Judgement:
                 f"{event.device}: seq {event.seq} is {event.uid} and was {self._uids[place]}"
             )
         self._check_is_as_sent(event)
+
+    def _of_life(self, conns: tuple[int, ...], life: int) -> tuple[int, ...]:
+        """Those of a life: what was shown right before a crash, the server may not know of after it."""
+        return tuple(conn for conn in conns if self._opened[conn][1].life == life)
 
     def _shown(self, device: str, conns: tuple[int, ...]) -> dict[int, str]:
         return {r.seq: r.uid for r in self._receipts[device] if r.conn in conns}

@@ -96,10 +96,11 @@ class Forgetting(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """That `DELETE` was answered with success."""
+    """That `DELETE` was answered with success, in this life of the server."""
 
     device: str
     conns: tuple[int, ...]
+    life: int
 
 
 class Fault(NamedTuple):

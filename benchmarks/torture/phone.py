@@ -175,7 +175,7 @@ class Phone:
         shown = tuple(self._shown)
         self._record(Forgetting(self.device, shown))
         if self._is_good(await request(address, "DELETE", "/offline", self._token)):
-            self._record(Forgotten(self.device, shown))
+            self._record(Forgotten(self.device, shown, self._world.server.life))
             self._shown.clear()
 
     async def _request_message(self, address: Address) -> None:

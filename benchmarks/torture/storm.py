@@ -16,6 +16,8 @@ _CALM: Final = (0.01, 0.3)
 _START: Final = 0.5
 """A start takes about so many seconds."""
 _STARTS_KILLED: Final = 0.3
+_SYNC: Final = (0, 0.002, 0.006)
+"""Seconds that a sync takes, as of different disks: the longer, the more is shown that is not stored yet."""
 
 
 class Storm:
@@ -31,6 +33,7 @@ class Storm:
     async def rage(self, ends: int) -> None:
         """Have the server meet so many violent ends, with lesser faults before each."""
         for _ in range(ends):
+            self._disk.slow_syncs(self._random.choice(_SYNC))
             await self._calm()
             for disturb in self._random.sample(self._disturbances(), self._random.choice((0, 0, 1, 1, 2))):
                 await disturb()
@@ -38,6 +41,7 @@ class Storm:
             self._strike()
             await self._start_again()
         self._disk.step_clock(0)
+        self._disk.slow_syncs(0)
 
     async def _calm(self) -> None:
         await asyncio.sleep(self._random.uniform(*_CALM))
@@ -89,9 +93,9 @@ class Storm:
 
     async def _slow_down(self) -> None:
         self._fault("slow")
-        self._disk.slow_syncs(self._random.uniform(0.001, 0.05))
+        self._disk.slow_syncs(self._random.uniform(0.01, 0.05))
         await self._calm()
-        self._disk.slow_syncs(0)
+        self._disk.slow_syncs(self._random.choice(_SYNC))
 
     async def _step_clock(self) -> None:
         self._fault("clock")

@@ -289,6 +289,11 @@ class Conversation:
 
     # Answers.
 
+    @property
+    def gone(self) -> bool:
+        """Whether the device has signed in again since, on another connection."""
+        return not self.device.is_latest
+
     def stored(self, ids: list[bytes]) -> None:
         """The messages are on disk: acknowledge them."""
         if self._closed:

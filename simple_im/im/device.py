@@ -52,6 +52,7 @@ class Device:
         "_in_step",
         "_inbox",
         "_left_out",
+        "_login",
         "_next_size",
         "_outbox",
         "_paused",
@@ -76,9 +77,15 @@ class Device:
         self._retry: IDelayedCall | None = None
         self._in_step = self._reading = self._paused = self._closed = False
         self._left_out = state.begin_login()
+        self._login = state.logins
         self._position = max(state.cursor, self._left_out)
         self._acked_ahead = state.scattered > state.cursor
         inbox.touch(state)
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the device has not signed in again since."""
+        return self._login == self.state.logins
 
     # Sending.
 

@@ -6,35 +6,30 @@ their results come back in that order.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from twisted.enterprise import adbapi
-from twisted.logger import Logger
 
 from simple_im.config import StartError
 from simple_im.status import StorageUnavailable
+from simple_im.store.mending import Mending, empty_log, log_of, rewrite_log
+from simple_im.store.soundness import check
+from simple_im.store.trouble import CURE, OF_THE_DISK, Trouble, primary_code
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 """Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
 
-_OF_THE_DISK: Final = (
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-)
 _ROOM: Final = 1_048_576
 """With less than this free, it is the disk."""
-
-log = Logger()
 
 
 class Cursor:
@@ -83,11 +78,14 @@ Interaction = Callable[Concatenate[Cursor, _P], _T]
 
 
 class Database:
-    """The way to the database: each call is one transaction on its thread."""
+    """The way to the database: each call is one transaction on its thread. `seconds` is a clock that only goes
+    forward."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._pool: adbapi.ConnectionPool | None = None
+        self._mending = Mending()
+        self._trouble = Trouble(path, seconds)
 
     def start(self) -> None:
         """Start the thread; the reactor must be the one that will run."""
@@ -114,39 +112,55 @@ class Database:
         return await self._run(interaction, False, *args, **kwargs)
 
     async def write(self, interaction: Interaction[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run `interaction` and commit: with the result it is on disk. Raises `StorageUnavailable`, and nothing was."""
+        """Run `interaction` and commit: with the result it is on disk. Raises `StorageUnavailable`, and nothing was.
+
+        After an error of the disk that is so until what was committed before is known to be there; see `mending`.
+        """
         return await self._run(interaction, True, *args, **kwargs)
 
     async def _run(self, interaction: Callable[..., _T], writes: bool, *args: Any, **kwargs: Any) -> _T:
         if self._pool is None:
             raise StorageUnavailable()
+        transaction = self._write if writes else _read
         try:
-            result: _T = await self._pool.runInteraction(_transaction, interaction, writes, args, kwargs)
+            result: _T = await self._pool.runWithConnection(transaction, interaction, args, kwargs)
         except sqlite3.Error as error:
-            _report(error, interaction.__qualname__)
+            self._trouble.failed(error, interaction.__qualname__, writes)
             raise StorageUnavailable() from None
+        if writes:
+            self._trouble.wrote()
+        return result
+
+    def _write(
+        self, connection: Any, interaction: Callable[..., _T], args: tuple[object, ...], kwargs: dict[str, Any]
+    ) -> _T:
+        """On the thread. It commits itself: the next transaction must not begin before an error is noted."""
+        try:
+            _leave_transaction(connection)
+            self._mending.mend(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            result = _ask(connection, interaction, args, kwargs)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._mending.note(error)
+            raise
         return result
 
 
-def _report(error: sqlite3.Error, what: str) -> None:
-    """A line where the disk or the file is to blame; what nobody expected has its traceback."""
-    if _code(error) in _OF_THE_DISK:
-        log.error("the database failed in {what}: {error}", what=what, error=error)
-    else:
-        log.failure("the database failed in {what}", what=what)
+def _read(connection: Any, interaction: Callable[..., _T], args: tuple[object, ...], kwargs: dict[str, Any]) -> _T:
+    _leave_transaction(connection)
+    return _ask(connection, interaction, args, kwargs)
 
 
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 where the error is Python's."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+def _leave_transaction(connection: Any) -> None:
+    """After an error adbapi rolls back, and goes on where that fails: what is left must not be read, or committed."""
+    if connection.in_transaction:
+        connection.rollback()
 
 
-def _transaction(
-    txn: Any, interaction: Callable[..., _T], writes: bool, args: tuple[object, ...], kwargs: dict[str, Any]
-) -> _T:
-    if writes:
-        txn.execute("BEGIN IMMEDIATE")
-    return interaction(Cursor(txn), *args, **kwargs)
+def _ask(connection: Any, interaction: Callable[..., _T], args: tuple[object, ...], kwargs: dict[str, Any]) -> _T:
+    with contextlib.closing(connection.cursor()) as cursor:
+        return interaction(Cursor(cursor), *args, **kwargs)
 
 
 def _configure(connection: sqlite3.Connection) -> None:
@@ -160,16 +174,18 @@ def _configure(connection: sqlite3.Connection) -> None:
 def prepare(path: Path, first: Interaction[[], _T]) -> _T:
     """Create the database or bring it up to date, at start, before a door opens, and run `first`.
 
-    Raises `StartError`.
+    Raises `StartError`; a database that is damaged or is not ours stays as it is, byte by byte.
     """
+    steps = list(_schema())
     try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
+        check(path, steps)
+        if log_of(path).exists():
+            rewrite_log(path)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             _configure(connection)
-            _upgrade(connection, path)
+            empty_log(connection)
+            _upgrade(connection, steps)
             return _at_once(connection, first)
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         raise StartError(f"the database {path} cannot be used ({error}): {_cure(error, path)}") from None
 
@@ -182,21 +198,20 @@ def _at_once(connection: sqlite3.Connection, first: Callable[[Cursor], _T]) -> _
 
 
 def _cure(error: sqlite3.Error, path: Path) -> str:
-    """What to do; a database is not at fault where its disk has no room."""
-    is_of_the_disk = _code(error) in _OF_THE_DISK and shutil.disk_usage(path.parent).free < _ROOM
-    if is_of_the_disk or _code(error) == sqlite3.SQLITE_FULL:
+    """What to do; a database is not at fault where its disk is."""
+    code = primary_code(error)
+    is_of_the_disk = code in OF_THE_DISK and shutil.disk_usage(path.parent).free < _ROOM
+    if is_of_the_disk or code == sqlite3.SQLITE_FULL:
         return "free some space on its disk; what is in it is safe"
-    return "restore it from a copy, or choose another --state DIR"
+    if code == sqlite3.SQLITE_BUSY:
+        return "end the other program that uses it, and start again"
+    if code == sqlite3.SQLITE_IOERR:
+        return f"see what the system's log says of its disk, and start again; where that does not help, {CURE}"
+    return f"{CURE}, or choose another --state DIR"
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    steps = list(_schema())
-    if version > len(steps):
-        raise StartError(
-            f"the database {path} is of version {version} and this simple_im knows up to {len(steps)}: "
-            "install the simple_im that wrote it, or a newer one"
-        )
     for number, sql in enumerate(steps[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
 

@@ -13,16 +13,16 @@ class DeviceState:
     Everything up to `cursor` is acknowledged. Above it single entries may be (`scattered` is the highest of them, 0
     for none; the rows are in the database). `sent` is the last seq sent on the IM door, on any connection; `shown` the
     last that `GET /offline` showed, `offered` the same since the last IM login. `holes` are ranges (after, to] below
-    `sent` whose entries the device was only shown.
+    `sent` whose entries the device was only shown. `logins` counts those on the IM door, in this process.
     """
 
-    __slots__ = ("__weakref__", "cursor", "device", "holes", "offered", "scattered", "sent", "shown", "user")
+    __slots__ = ("__weakref__", "cursor", "device", "holes", "logins", "offered", "scattered", "sent", "shown", "user")
 
     def __init__(self, user: int, device: str, cursor: int = 0) -> None:
         self.user = user
         self.device = device
         self.cursor = cursor
-        self.sent = self.shown = self.offered = self.scattered = 0
+        self.sent = self.shown = self.offered = self.scattered = self.logins = 0
         self.holes: list[tuple[int, int]] = []
 
     def begin_login(self) -> int:
@@ -30,6 +30,7 @@ class DeviceState:
 
         What a GET has shown since the last login is left out, once (protocol, Receiving).
         """
+        self.logins += 1
         left_out, self.offered = self.offered, 0
         if left_out <= self.cursor:
             return 0

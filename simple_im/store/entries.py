@@ -61,6 +61,10 @@ class Opened:
 class Receipt(Protocol):
     """Where the outcome of an append goes: the connection it came in by, say."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether the sender has begun anew, and what it sent before must not come behind what it sends now."""
+
     def stored(self, ids: list[bytes]) -> None:
         """The messages with these ids are on disk."""
 

@@ -52,8 +52,11 @@ class SQLiteInbox:
     def append(self, draft: Draft, receipt: Receipt) -> None:
         """Give the message its place, push it to connected devices, and have it written.
 
-        `receipt` is told once it is on disk or refused; call `commit` when what came together is appended.
+        `receipt` is told once it is on disk or refused; call `commit` when what came together is appended. What had to
+        wait, and whose sender is on a later connection by now, is not taken: it would come behind what is sent there.
         """
+        if receipt.gone:
+            return
         if not self._sequence.available:
             receipt.refused([draft.id], STORAGE_UNAVAILABLE)
             self._reserve()

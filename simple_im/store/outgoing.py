@@ -103,6 +103,8 @@ class Outgoing:
 class _Delivery:
     """The receipt of some notices; `done` fires when each is on disk or refused, with those that were refused."""
 
+    gone = False
+
     def __init__(self, drafts: Iterable[Draft]) -> None:
         self.done: Deferred[list[Draft]] = Deferred()
         self._waiting = {draft.id: draft for draft in drafts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simple_im.limits import TOKEN_LIFE, TOKEN_TOUCH, TOKEN_TRIAL
-from simple_im.status import Mismatch, TokenError
+from simple_im.status import Mismatch, StorageUnavailable, TokenError
 from simple_im.store.database import Cursor, Database
 
 _BYTES: Final = 24
@@ -23,6 +24,17 @@ class Session:
     user: int
     device: str
     token_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A good token."""
+
+    session: Session
+    is_due: bool
+    """Its use is to be noted down."""
+    is_settled: bool
+    """An IM login has changed all that one changes: it lasts, and the device has no older one."""
 
 
 def new_token() -> str:
@@ -57,20 +69,41 @@ class Tokens:
 
     async def check(self, token: str) -> Session:
         """Whose token it is; a lasting one lasts longer with it. Raises `TokenError`."""
-        session = await self._database.write(_use, token_hash(token), int(self._now()))
-        if session is None:
-            raise TokenError()
-        return session
+        found = await self._find(token)
+        await self._note_use(found)
+        return found.session
 
     async def claim(self, token: str, user: int, device: str) -> Session:
         """An IM login: the token lasts from now on, and the device's older ones are revoked.
 
-        Raises `TokenError` where it is not this user's and this device's.
+        One that lasts already is only read, so that the device comes in also while the disk takes nothing. Raises
+        `TokenError` where it is not this user's and this device's.
         """
+        found = await self._find(token)
+        if not found.is_settled:
+            return await self._settle(token, user, device)
+        if (found.session.user, found.session.device) != (user, device):
+            raise TokenError()
+        await self._note_use(found)
+        return found.session
+
+    async def _find(self, token: str) -> _Found:
+        found = await self._database.read(_find, token_hash(token), int(self._now()))
+        if found is None:
+            raise TokenError()
+        return found
+
+    async def _settle(self, token: str, user: int, device: str) -> Session:
         session = await self._database.write(_claim, token_hash(token), user, device, int(self._now()))
         if session is None:
             raise TokenError()
         return session
+
+    async def _note_use(self, found: _Found) -> None:
+        """One that can't be noted down is a use all the same."""
+        if found.is_due:
+            with contextlib.suppress(StorageUnavailable):
+                await self._database.write(_prolong, [found.session.token_hash], int(self._now()))
 
     async def revoke(self, hash_: bytes) -> None:
         """The token is good for nothing any more."""
@@ -94,26 +127,31 @@ def _insert(cursor: Cursor, hash_: bytes, user: int, device: str, now: int, pass
     return cursor.count == 1
 
 
-def _use(cursor: Cursor, hash_: bytes, now: int) -> Session | None:
-    row = cursor.execute("SELECT user, device, lasting, used, expires FROM token WHERE hash = ?", (hash_,)).one()
+def _find(cursor: Cursor, hash_: bytes, now: int) -> _Found | None:
+    cursor.execute(
+        "SELECT t.user, t.device, t.lasting, t.used, t.expires, EXISTS ("
+        " SELECT 1 FROM token AS o WHERE o.user = t.user AND o.device = t.device AND o.id < t.id"
+        ") FROM token AS t WHERE t.hash = ?",
+        (hash_,),
+    )
+    row = cursor.one()
     if row is None or row[4] <= now:
         return None
-    user, device, lasting, used, _ = row
-    if lasting and used <= now - TOKEN_TOUCH:
-        _prolong(cursor, [hash_], now)
-    return Session(user, device, hash_)
+    user, device, lasting, used, _, has_older = row
+    is_due = bool(lasting) and used <= now - TOKEN_TOUCH
+    return _Found(Session(user, device, hash_), is_due, bool(lasting) and not has_older)
 
 
 def _claim(cursor: Cursor, hash_: bytes, user: int, device: str, now: int) -> Session | None:
-    session = _use(cursor, hash_, now)
-    if session is None or (session.user, session.device) != (user, device):
+    found = _find(cursor, hash_, now)
+    if found is None or (found.session.user, found.session.device) != (user, device):
         return None
     id_, lasting = cursor.execute("SELECT id, lasting FROM token WHERE hash = ?", (hash_,)).one()
-    if not lasting:
+    if found.is_due or not lasting:
         cursor.execute("UPDATE token SET lasting = 1 WHERE id = ?", (id_,))
         _prolong(cursor, [hash_], now)
     cursor.execute("DELETE FROM token WHERE user = ? AND device = ? AND id < ?", (user, device, id_))
-    return session
+    return found.session
 
 
 _USED: Final = """

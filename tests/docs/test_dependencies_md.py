@@ -22,7 +22,8 @@ class DependencyTests(SynchronousTestCase):
         setup.read(ROOT / "setup.cfg")
         self.required = {
             "To run": required(setup, "options", "install_requires"),
-            "To test": required(setup, "options.extras_require", "test"),
+            "To test": required(setup, "options.extras_require", "test")
+            | required(setup, "options.extras_require", "compiler"),
             "To develop": required(setup, "options.extras_require", "dev"),
         }
 

@@ -142,6 +142,8 @@ def make_node(database: Database, epoch: int, clock: Clock) -> tuple[Node, Accou
 class Unheard:
     """A receipt that nobody reads."""
 
+    gone = False
+
     def stored(self, ids: list[bytes]) -> None: ...
 
     def refused(self, ids: list[bytes], reason: str) -> None: ...

@@ -218,6 +218,24 @@ class OrderTests(DoorTestCase):
         self.database.release()
         self.assertEqual(self.bob.ids(), ["1"])
 
+    def test_later_connection_before_the_look_up(self) -> None:
+        """What waited for a look-up while its device signed in again does not come behind what is sent there."""
+        self.ann.send(m("0", BOB))
+        self.ann.got()
+        token = self.door.token(ANN, "phone")
+        again = self.door.connect()
+        self.database.hold()
+        again.send(login("login", ANN, "phone", token), m("new", BOB))
+        tries = 0
+        while not again.got():
+            tries += 1
+            self.ann.send(m(f"old {tries}", BOB, more="dup = true\n"))
+            self.database.answer()
+        self.database.release()
+        ids = self.door.waiting_for(BOB, "phone")
+        self.assertEqual((ids[0], ids[-1]), ("0", "new"))
+        self.assertLess(len(ids), 2 + tries)
+
     def test_more_than_may_wait_for_the_disk(self) -> None:
         """While too much waits for the disk nothing more is taken, nor read; then all of it is, in order."""
         self.ann.send(m("0", BOB))

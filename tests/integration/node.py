@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -27,13 +27,14 @@ _DOOR = re.compile(r"(HTTPS|IM) door on \S*:(\d+), certificate SHA-256 ([0-9A-F:
 _T = TypeVar("_T")
 
 
-def twistd(*options: str, cwd: Path) -> subprocess.Popen[str]:
-    """`twistd` with these options, whether simple_im is installed or only checked out."""
+def twistd(*options: str, cwd: Path, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """`twistd` with these options, whether simple_im is installed or only checked out.
+
+    `environ` is what it finds in its environment in addition.
+    """
     command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", *options]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=cwd, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    env = {**os.environ, **(environ or {}), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def until(condition: Callable[[], _T | None], what: str) -> _T:
@@ -49,8 +50,9 @@ def until(condition: Callable[[], _T | None], what: str) -> _T:
 class Node:
     """A node in a directory; its state is in the directory's `priv` unless `--state` is among the options."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, environ: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self._environ = environ
         self._options = ("--http-port", "0", "--im-port", "0", *options)
         self._users = 0
         self.earlier_log = ""
@@ -63,7 +65,8 @@ class Node:
     def start(self) -> Node:
         """Return when both doors are open."""
         self._lines: list[str] = []
-        self.process = twistd("--pidfile=", "-n", "simple_im", *self._options, cwd=self.directory)
+        options = ("--pidfile=", "-n", "simple_im", *self._options)
+        self.process = twistd(*options, cwd=self.directory, environ=self._environ)
         self._readers = [
             threading.Thread(target=self._lines.extend, args=(stream,), daemon=True)
             for stream in (self.process.stdout, self.process.stderr)

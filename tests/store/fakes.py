@@ -46,6 +46,8 @@ def seqs_of(entries: object) -> list[int]:
 class Sender:
     """A `Receipt` that keeps what it is told, in order."""
 
+    gone = False
+
     def __init__(self) -> None:
         self.answers: list[tuple[bytes, str]] = []
         self.on_answer: Callable[[], object] = lambda: None

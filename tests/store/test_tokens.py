@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from simple_im.limits import TOKEN_LIFE, TOKEN_TOUCH, TOKEN_TRIAL
-from simple_im.status import Mismatch, TokenError
+from simple_im.status import Mismatch, StorageUnavailable, TokenError
 from simple_im.store import tokens as tokens_module
 from simple_im.store.database import Cursor, Database, prepare
 from simple_im.store.sequence import raise_epoch
@@ -229,6 +229,57 @@ class ClaimTests(TokenCase):
         self.claim(new)
         self.assert_no_claim(old)
         self.assertTrue(self.is_good(new))
+
+
+class UnavailableTests(TokenCase):
+    """While the database takes nothing."""
+
+    def test_lasting(self) -> None:
+        """A token that lasts is good, for requests and for logins, also where its use is to be noted down."""
+        token = self.lasting()
+        for _ in range(2):
+            self.now += TOKEN_TOUCH
+            self.database.broken = True
+            self.assertTrue(self.is_good(token))
+            self.assertEqual(self.claim(token), Session(1, PHONE, token_hash(token)))
+        self.database.broken = False
+        self.now += TOKEN_LIFE - 2 * TOKEN_TOUCH
+        self.assertFalse(self.is_good(token), "nothing was noted down")
+
+    def test_nothing_to_write(self) -> None:
+        """It is only read unless there is something to change."""
+        token = self.lasting()
+        before = self.database.attempts
+        self.assertTrue(self.is_good(token))
+        self.claim(token)
+        self.assertEqual(self.database.attempts, before)
+
+    def test_new(self) -> None:
+        """A new token is good for requests; a login that could not make it last fails, and says why."""
+        token = self.issue()
+        self.database.broken = True
+        self.assertTrue(self.is_good(token))
+        claiming = self.start(self.tokens.claim(token, 1, PHONE))
+        self.database.settle()
+        self.failureResultOf(claiming, StorageUnavailable)
+
+    def test_older_one(self) -> None:
+        """A token that lasts still revokes an older one that is there after all."""
+        older, token = self.issue(), self.lasting()
+        self.database.cursor().execute(
+            "INSERT INTO token (id, hash, user, device, used, expires) VALUES (0, ?, 1, ?, 0, ?)",
+            (token_hash(older), PHONE, self.now + TOKEN_LIFE),
+        )
+        self.assertTrue(self.is_good(older))
+        self.claim(token)
+        self.assertFalse(self.is_good(older))
+
+    def test_wrong(self) -> None:
+        """Another's token is refused as ever."""
+        token = self.lasting()
+        self.database.broken = True
+        self.assert_no_claim(token, user=2)
+        self.assert_no_claim(token, device="tablet")
 
 
 class RevokeTests(TokenCase):

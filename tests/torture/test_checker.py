@@ -132,7 +132,7 @@ class LossTests(CheckerCase):
 
     def test_deleted_too_much(self) -> None:
         """A DELETE takes what its GETs have shown, and not what came after."""
-        shown = [get(BOB, 40), received(1, 1, BOB, 40), Forgetting(BOB, (40,)), Forgotten(BOB, (40,))]
+        shown = [get(BOB, 40), received(1, 1, BOB, 40), Forgetting(BOB, (40,)), Forgotten(BOB, (40,), 1)]
         events = [sent(1), answered(1), *shown]
         self.assert_good(*events, *everything(TAB, 31, (1, 1)), *everything(BOB, 21))
         later = [*events, sent(2), answered(2), *everything(TAB, 31, (1, 1), (2, 2))]
@@ -203,12 +203,13 @@ class DoubleTests(CheckerCase):
         self.assert_doubled(*self.twice(received(1, 1), received(2, 1, dup=True), Fault("full", 3)))
 
     def test_forgotten(self) -> None:
-        """What a DELETE has surely taken does not come again."""
+        """What a DELETE has surely taken does not come again: what a GET has shown since the last crash."""
         shown = [get(BOB, 40), received(1, 1, BOB, 40), Forgetting(BOB, (40,))]
         events = [sent(1), answered(1), received(1, 1, TAB, 30), Acked(TAB, 30, 1, ""), *shown]
         again = [im(BOB, 22, 2), received(1, 1, conn=22)]
         self.assert_good(*events, *again)
-        self.assert_doubled(*events, Forgotten(BOB, (40,)), *again)
+        self.assert_good(*events, Forgotten(BOB, (40,), 2), *again)
+        self.assert_doubled(*events, Forgotten(BOB, (40,), 1), *again)
 
     def test_acknowledged(self) -> None:
         """Nor does what a device acknowledged before it sent what is stored."""
@@ -273,7 +274,7 @@ class HistoryTests(SynchronousTestCase):
         """It is the same when it is read again."""
         path = Path(self.mktemp())
         history = History(
-            [*START, sent(1), received(1, 1), Acked(BOB, 20, 1, ""), Forgotten(BOB, (1, 2)), Fault("kill", 1)]
+            [*START, sent(1), received(1, 1), Acked(BOB, 20, 1, ""), Forgotten(BOB, (1, 2), 1), Fault("kill", 1)]
         )
         history.save(path)
         self.assertEqual(History.load(path), history)

@@ -119,6 +119,8 @@ class FakeConnection:
 class Receipts:
     """Where the outcomes of appends go."""
 
+    gone = False
+
     def __init__(self) -> None:
         self.ids: list[bytes] = []
 

@@ -49,6 +49,15 @@ class GetTests(OfflineCase):
         self.assertEqual(message, {**expected, "x": 1.5, "y": {"z": [True]}})
         self.assertGreater(seq, 0)
 
+    def test_disk_takes_nothing(self) -> None:
+        """What is stored is shown also while the disk takes nothing; DELETE is refused."""
+        self.deliver("a")
+        self.get()
+        self.door.database.writes_fail = True
+        for _ in range(2):
+            self.assertEqual(self.get().ids(), ["a"])
+        self.assertEqual(self.door.request("DELETE", "/offline", token=self.token).status, 503)
+
     def test_tables_and_order(self) -> None:
         """Entries of every table are there, oldest first."""
         for number, table in enumerate(["m", "n", "m", "n"]):

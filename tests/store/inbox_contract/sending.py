@@ -37,6 +37,16 @@ class ReceiptContract(Contract):
         await told
         self.assertEqual(sender.stored_ids, [b"a"])
 
+    async def test_gone(self) -> None:
+        """From a sender that has begun anew nothing is taken, also not what was being looked up."""
+        sender = Sender()
+        asking = Deferred.fromCoroutine(self.inbox.append_again(draft(b"a", 2), sender))
+        sender.gone = True
+        await asking
+        self.inbox.append(draft(b"b", 2), sender)
+        await self.inbox.flush()
+        self.assertEqual((sender.answers, self.outlet.entries), ([], []))
+
     async def test_for_nobody(self) -> None:
         """A message that is in no inbox is stored and acknowledged like any other."""
         sender = await self.store(draft(b"a"))

@@ -1,0 +1,114 @@
+"""The database is looked at before anything writes to it: a damaged one, or somebody else's, is left as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from simple_im.config import StartError
+from simple_im.store.mending import log_of
+from simple_im.store.trouble import CURE, primary_code
+
+CHECK_TIME: Final = 2.0
+"""Seconds that a start looks for damage; `python -m simple_im verify` looks at all of a backup."""
+_HEADER: Final = 100
+"""The bytes without which SQLite takes a file for a new database; it removes a log that it finds beside one."""
+_STEPS: Final = 1_000
+"""After so many of its steps SQLite looks at the time."""
+_AT_ONCE: Final = 268_435_456
+"""A database up to this size is walked through within that time by an SQLite that does not look at the time then."""
+_LOOKS: Final = (3, 41)
+"""The first version that does."""
+
+_OR_ELSEWHERE: Final = f"{CURE}, or choose another --state DIR"
+
+
+def check(path: Path, steps: Sequence[str]) -> None:
+    """The file is a database of ours that these steps of the schema have made, or nothing yet, and shows no damage.
+
+    No byte of it or of its log is changed. Raises StartError, and sqlite3.Error where it can't be read.
+    """
+    size, log_size = _size(path), _size(log_of(path))
+    if size < _HEADER and log_size:
+        raise _damaged(path, f"it has {size} bytes, and its log {log_of(path)} has {log_size}")
+    if size:
+        with _unchanged(path, bool(log_size)) as connection:
+            _check_schema(connection, path, steps)
+            if not log_size:
+                _check_end(connection, path, size)
+            _check_pages(connection, path, size)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@contextlib.contextmanager
+def _unchanged(path: Path, has_log: bool) -> Iterator[sqlite3.Connection]:
+    """A connection that does not write. Only `immutable` makes no log where there is none, and it reads none either."""
+    uri = path.absolute().as_uri() + ("?mode=ro" if has_log else "?mode=ro&immutable=1")
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        yield connection
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
+    """Its version is one that we know, and all tables of that version are there."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = _tables(connection)
+    if version > len(steps):
+        raise StartError(
+            f"the database {path} is of version {version} and this simple_im knows up to {len(steps)}: "
+            "install the simple_im that wrote it, or a newer one"
+        )
+    if version < 0 or (version == 0 and tables):
+        raise StartError(f"the database {path} is another program's: choose another --state DIR")
+    for table in sorted(_made_by(steps[:version]) - tables):
+        raise StartError(f"the database {path} has no table {table}: {_OR_ELSEWHERE}")
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def _made_by(steps: Iterable[str]) -> set[str]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for sql in steps:
+            connection.executescript(sql)
+        return _tables(connection)
+
+
+def _check_end(connection: sqlite3.Connection, path: Path, size: int) -> None:
+    """SQLite takes what is missing of the last page for zeros. With a log, the end may be there only."""
+    pages, page_size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if not pages or pages * page_size > size:
+        raise _damaged(path, "its end is missing")
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path, size: int) -> None:
+    """As far as the time reaches."""
+    end = time.monotonic() + CHECK_TIME
+    connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    try:
+        for question in _questions(connection, size):
+            (answer,) = connection.execute(question).fetchone()
+            if answer != "ok":
+                raise _damaged(path, " ".join(str(answer).split()))
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_INTERRUPT:
+            raise
+
+
+def _questions(connection: sqlite3.Connection, size: int) -> list[str]:
+    """SQLite's own check, or, where that could take too long, reading every row."""
+    if sqlite3.sqlite_version_info >= _LOOKS or size <= _AT_ONCE:
+        return ["PRAGMA quick_check(1)"]
+    tables = sorted(_tables(connection))
+    return [f"SELECT iif(total(1) < 0, '', 'ok') FROM \"{table}\" NOT INDEXED" for table in tables]
+
+
+def _damaged(path: Path, found: str) -> StartError:
+    return StartError(f"the database {path} is damaged ({found}): {_OR_ELSEWHERE}")
