@@ -37,14 +37,11 @@ class Inbox(Protocol):
 
     async def find(self, state: DeviceState, id_: bytes) -> int | None: ...
 
-    async def flush(self) -> None: ...
-
 
 class Device:
     """Sends a device its entries, in order, within its window, and takes its acknowledgements."""
 
     __slots__ = (
-        "_acked_ahead",
         "_bytes",
         "_clock",
         "_closed",
@@ -79,7 +76,6 @@ class Device:
         self._left_out = state.begin_login()
         self._login = state.logins
         self._position = max(state.cursor, self._left_out)
-        self._acked_ahead = state.scattered > state.cursor
         inbox.touch(state)
 
     @property
@@ -138,7 +134,9 @@ class Device:
         Deferred.fromCoroutine(self._read_on()).addErrback(self._not_read)
 
     async def _read_on(self) -> None:
-        page = await self._next_page()
+        after = max(self._position, self.state.cursor)
+        room = WINDOW_ENTRIES - len(self._in_flight)
+        page = await self._inbox.read(self.state, after, room, WINDOW_BYTES - self._bytes)
         self._reading = False
         if not self._closed:
             self._next_size = 1
@@ -147,26 +145,6 @@ class Device:
             self._settle()
             self._turn.end()
             self.catch_up()
-
-    async def _next_page(self) -> Page:
-        """The next page; one that was read while something in it was acknowledged is read again."""
-        while True:
-            await self._write_acked_ahead()
-            after = max(self._position, self.state.cursor)
-            room = WINDOW_ENTRIES - len(self._in_flight)
-            page = await self._inbox.read(self.state, after, room, WINDOW_BYTES - self._bytes)
-            if not self._acked_ahead:
-                return page
-
-    async def _write_acked_ahead(self) -> None:
-        """Have acknowledgements of what was not sent yet in the database, so that a page leaves it out."""
-        while self._acked_ahead:
-            self._acked_ahead = False
-            try:
-                await self._inbox.flush()
-            except StorageUnavailable:
-                self._acked_ahead = True
-                raise
 
     def _send_page(self, page: Page) -> None:
         """Send what of it still waits, as far as there is room."""
@@ -240,7 +218,6 @@ class Device:
         if is_oldest:
             self._settle()
         else:
-            self._acked_ahead = self._acked_ahead or seq > self._position
             self._inbox.acknowledge_range(self.state, seq - 1, seq)
         self._go_on_behind(seq)
 
@@ -251,7 +228,6 @@ class Device:
             if after == self.state.cursor:
                 self.state.advance(to)
             else:
-                self._acked_ahead = self._acked_ahead or to > self._position
                 self._inbox.acknowledge_range(self.state, after, to)
         self._drop_in_flight(seq)
 

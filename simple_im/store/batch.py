@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Entry, Receipt
+from simple_im.store.ranges import Ranges
 
 _P = ParamSpec("_P")
 Key = tuple[int, str, bytes]
@@ -50,17 +51,17 @@ class Batch:
         self.held = held
         self.entries: list[Entry] = []
         self.outgoing: list[tuple[int]] = []
-        self.acked: list[AckedRange] = []
         self.dirty: dict[DeviceState, None] = {}
         self.receipts: dict[Receipt, list[bytes]] = {}
         self.waiters: list[Deferred[None]] = []
         self.size = 0
+        self._acked: dict[tuple[int, str], Ranges] = {}
         self._keys: set[Key] = set()
         self._indexed = 0
         self._written: list[tuple[DeviceState, DeviceRow]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.acked or self.dirty or self.waiters)
+        return bool(self.entries or self._acked or self.dirty or self.waiters)
 
     def add(self, entry: Entry, receipt: Receipt, outgoing: int | None = None) -> None:
         """Take an entry, kept until now as `outgoing`; `receipt` is told when it is on disk, or not."""
@@ -85,6 +86,20 @@ class Batch:
         self._indexed = len(self.entries)
         return key in self._keys
 
+    def acknowledge(self, acked: AckedRange) -> None:
+        """Take the acknowledgement of entries above a device's cursor."""
+        self._acked.setdefault((acked.user, acked.device), Ranges()).add(acked.after, acked.to)
+
+    def acknowledges(self, user: int, device: str, seq: int) -> bool:
+        """Whether the device's acknowledgement of this entry is among those."""
+        ranges = self._acked.get((user, device))
+        return ranges is not None and seq in ranges
+
+    @property
+    def acked(self) -> list[AckedRange]:
+        """All of them, those of each device in order."""
+        return [AckedRange(*device, *reach) for device, ranges in self._acked.items() for reach in ranges]
+
     def shown_to(self, user: int, after: int) -> Iterator[Entry]:
         """What of it is in `user`'s inbox after `after`, unless nobody may see it yet."""
         if not self.held:
@@ -105,7 +120,8 @@ class Batch:
 
     def keep_for(self, next_batch: Batch) -> None:
         """After a failed commit: what must not be forgotten goes into the next."""
-        next_batch.acked[:0] = self.acked
+        for acked in self.acked:
+            next_batch.acknowledge(acked)
         next_batch.dirty = {**self.dirty, **next_batch.dirty}
 
     def tell_stored(self) -> None:

@@ -8,6 +8,7 @@ was asked, all that it had not committed when it answered is still in memory whe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred
@@ -84,8 +85,8 @@ class SQLiteInbox:
 
     def _is_uncommitted(self, draft: Draft, receipt: Receipt) -> bool:
         """Whether the message is in memory; then the receipt waits for its commit."""
-        for batch in (self._gathering, self._committing):
-            if batch is not None and batch.has((draft.sender, draft.device, draft.id)):
+        for batch in self._batches():
+            if batch.has((draft.sender, draft.device, draft.id)):
                 batch.await_receipt(receipt, draft.id)
                 return True
         return False
@@ -227,34 +228,61 @@ class SQLiteInbox:
 
         A `last` page holds all there is, also what is not committed; what is appended after it is pushed.
         """
-        entries, last = await self._database.read(
-            inbox_sql.read_page, state.user, state.device, after, limit, max_bytes
-        )
-        if last:
-            last = self._add_uncommitted(entries, state, after, limit, max_bytes)
-        return Page(entries, last)
+        while True:
+            entries, last = await self._database.read(
+                inbox_sql.read_page, state.user, state.device, after, limit, max_bytes
+            )
+            after = entries[-1].seq if entries else after
+            entries = [entry for entry in entries if not self._is_acknowledged(state, entry.seq)]
+            if last:
+                last = self._add_uncommitted(entries, state, after, limit, max_bytes)
+            if entries or last:
+                return Page(entries, last)
 
     def _add_uncommitted(
         self, entries: list[Entry], state: DeviceState, after: int, limit: int, max_bytes: int
     ) -> bool:
         """Go on with what is in memory; whether all of it had room."""
         size = sum(len(entry.wire) for entry in entries)
-        reached = entries[-1].seq if entries else after
-        for batch in (self._committing, self._gathering):
-            for entry in batch.shown_to(state.user, reached) if batch else ():
-                if entry.is_from(state.user, state.device):
-                    continue
-                size += len(entry.wire)
-                if entries and (len(entries) >= limit or size > max_bytes):
-                    return False
-                entries.append(entry)
+        for entry in self._uncommitted(state, after):
+            size += len(entry.wire)
+            if entries and (len(entries) >= limit or size > max_bytes):
+                return False
+            entries.append(entry)
         return True
+
+    def _uncommitted(self, state: DeviceState, after: int) -> Iterator[Entry]:
+        """What waits for the device after a place and is in memory only."""
+        for batch in self._batches():
+            for entry in batch.shown_to(state.user, after):
+                if not (entry.is_from(state.user, state.device) or self._is_acknowledged(state, entry.seq)):
+                    yield entry
+
+    def _is_acknowledged(self, state: DeviceState, seq: int) -> bool:
+        """Whether the device has acknowledged an entry singly, and that is in memory only."""
+        return any(batch.acknowledges(state.user, state.device, seq) for batch in self._batches())
+
+    def _batches(self) -> list[Batch]:
+        """What is not committed, the oldest first."""
+        return [self._gathering] if self._committing is None else [self._committing, self._gathering]
 
     async def find(self, state: DeviceState, id_: bytes) -> int | None:
         """The oldest entry with this id that the device was sent or shown and has not acknowledged."""
-        to = max(state.sent, state.shown)
-        await self.flush()
-        return await self._database.read(inbox_sql.find_unacknowledged, state.user, state.device, state.cursor, to, id_)
+        after, to = state.cursor, max(state.sent, state.shown)
+        while True:
+            seqs = await self._database.read(
+                inbox_sql.find_unacknowledged, state.user, state.device, after, to, id_
+            )
+            for seq in seqs:
+                if not self._is_acknowledged(state, seq):
+                    return seq
+            if not seqs:
+                return self._find_uncommitted(state, after, to, id_)
+            after = seqs[-1]
+
+    def _find_uncommitted(self, state: DeviceState, after: int, to: int, id_: bytes) -> int | None:
+        seqs = (entry.seq for entry in self._uncommitted(state, after) if entry.id == id_ and entry.seq <= to)
+        return next(seqs, None)
 
     # Acknowledging.
 
@@ -267,7 +295,7 @@ class SQLiteInbox:
     def acknowledge_range(self, state: DeviceState, after: int, to: int) -> None:
         """The entries with `after` < seq <= `to`, above the cursor, are acknowledged; the cursor stays."""
         state.scattered = max(state.scattered, to)
-        self._gathering.acked.append(AckedRange(state.user, state.device, after, to))
+        self._gathering.acknowledge(AckedRange(state.user, state.device, after, to))
         self.touch(state)
 
     async def forget_shown(self, state: DeviceState) -> None:

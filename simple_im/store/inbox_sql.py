@@ -8,6 +8,7 @@ from simple_im.store.batch import AckedRange, DeviceRow
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
 
+_FEW: Final = 64
 _ADD_ENTRIES: Final = "INSERT INTO entry (seq, ts, sender, device, id, users, wire) VALUES :rows"
 _ADD_TO_INBOXES: Final = "INSERT INTO inbox (user, seq) VALUES :rows"
 _REMOVE_OUTGOING: Final = "WITH sent (id) AS (VALUES :rows) DELETE FROM outgoing WHERE id IN (SELECT id FROM sent)"
@@ -90,14 +91,13 @@ def read_page(
     return entries, True
 
 
-def find_unacknowledged(cursor: Cursor, user: int, device: str, after: int, to: int, id_: bytes) -> int | None:
-    """The oldest entry with this id that a device has not acknowledged, in (after, to]."""
+def find_unacknowledged(cursor: Cursor, user: int, device: str, after: int, to: int, id_: bytes) -> list[int]:
+    """The oldest few entries with this id that a device has not acknowledged, in (after, to]."""
     cursor.execute(
-        f"SELECT i.seq {_UNACKNOWLEDGED} AND i.seq <= :to AND e.id = :id ORDER BY i.seq LIMIT 1",
+        f"SELECT i.seq {_UNACKNOWLEDGED} AND i.seq <= :to AND e.id = :id ORDER BY i.seq LIMIT {_FEW}",
         {"user": user, "device": device, "after": after, "to": to, "id": id_},
     )
-    row = cursor.one()
-    return None if row is None else int(row[0])
+    return [seq for (seq,) in cursor]
 
 
 def find_message(cursor: Cursor, sender: int, device: str, id_: bytes) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from simple_im.im.sessions import Sessions
 from simple_im.limits import OFFLINE_BYTES, OFFLINE_ENTRIES
-from simple_im.status import BadRequest, StorageUnavailable, TokenError
+from simple_im.status import BadRequest, TokenError
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Opened, Page
 from simple_im.store.tokens import Tokens
@@ -24,8 +23,6 @@ class Inbox(Protocol):
     """What this needs of the inbox; see `store.inbox.SQLiteInbox`."""
 
     async def open_device(self, user: int, device: str) -> Opened | None: ...
-
-    async def flush(self) -> None: ...
 
     async def read(self, state: DeviceState, after: int, limit: int, max_bytes: int) -> Page: ...
 
@@ -50,8 +47,6 @@ class Offline:
         """`GET /offline`: the oldest first; shown they are when the answer's last byte is written."""
         state = await self._device(call)
         limit = _limit(call)
-        with contextlib.suppress(StorageUnavailable):  # what is stored can be shown, whatever the disk takes
-            await self._inbox.flush()
         page = await self._inbox.read(state, state.cursor, limit, OFFLINE_BYTES)
         more = {} if page.last else {"more": True}
         return Answer(dict(more), entries=[entry.wire for entry in page.entries], when_sent=self._shown(state, page))

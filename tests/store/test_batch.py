@@ -32,7 +32,7 @@ class ContentTests(SynchronousTestCase):
         """An entry, an acknowledgement, a changed device, or somebody who waits makes it need one."""
         batches = [Batch(held=False) for _ in range(4)]
         batches[0].add(entry(1), Sender())
-        batches[1].acked.append(AckedRange(2, "phone", 0, 1))
+        batches[1].acknowledge(AckedRange(2, "phone", 0, 1))
         batches[2].dirty[DeviceState(2, "phone")] = None
         batches[3].waiters.append(Deferred())
         self.assertEqual([bool(batch) for batch in batches], [True] * 4)
@@ -138,10 +138,11 @@ class DeviceTests(SynchronousTestCase):
     def test_kept(self) -> None:
         """After a failure acknowledgements come first in the next batch, in order, and each changed device once."""
         later, other = Batch(held=False), DeviceState(3, "phone")
-        self.batch.acked = [AckedRange(2, "phone", 5, 6), AckedRange(2, "phone", 7, 8)]
-        later.acked = [AckedRange(2, "phone", 8, 9)]
+        for after in (5, 7):
+            self.batch.acknowledge(AckedRange(2, "phone", after, after + 1))
+        later.acknowledge(AckedRange(2, "phone", 10, 11))
         later.dirty = {other: None, self.state: None}
         self.batch.keep_for(later)
-        self.assertEqual([item.to for item in later.acked], [6, 8, 9])
+        self.assertEqual([item.to for item in later.acked], [6, 8, 11])
         self.assertEqual(set(later.dirty), {self.state, other})
         self.assertEqual(len(later.device_rows()), 2)

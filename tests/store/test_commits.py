@@ -270,10 +270,9 @@ class FailingCommitTests(SteppedCase):
             self.failureResultOf(flush, StorageUnavailable)
 
     def test_all_that_wait(self) -> None:
-        """Nobody is left waiting: a look-up, a device becoming known, DELETE, a message sent again."""
+        """Nobody is left waiting: a device becoming known, DELETE, a message sent again."""
         self.append(draft(b"a", 2))
         waiting = [
-            self.start(self.inbox.find(self.state, b"a")),
             self.start(self.inbox.add_device(3, "new")),
             self.start(self.inbox.forget_shown(self.state)),
         ]
@@ -285,6 +284,37 @@ class FailingCommitTests(SteppedCase):
             self.failureResultOf(each, StorageUnavailable)
         self.successResultOf(again)
         self.assertEqual(self.sender.answers, [(b"a", REFUSED)])
+
+    def test_acknowledged_meanwhile(self) -> None:
+        """What is acknowledged singly counts at once, also while it can't be written down."""
+        for id_ in (b"a", b"b", b"a", b"c"):
+            self.append(draft(id_, 2))
+        self.database.settle()
+        entries = self.waiting(self.state)
+        self.state.sent = entries[-1].seq
+        self.break_storage()
+        for entry in entries[1:3]:
+            self.inbox.acknowledge_range(self.state, entry.seq - 1, entry.seq)
+        for _ in range(3):
+            self.clock.advance(RETRY_COMMIT)
+            self.database.settle()
+            self.assertEqual([entry.id for entry in self.waiting(self.state)], [b"a", b"c"])
+            self.assertEqual(self.done(self.inbox.find(self.state, b"a")), entries[0].seq)
+            self.assertIsNone(self.done(self.inbox.find(self.state, b"b")))
+        self.inbox.acknowledge_range(self.state, entries[0].seq - 1, entries[0].seq)
+        self.assertIsNone(self.done(self.inbox.find(self.state, b"a")))
+        self.assertEqual(self.done(self.inbox.find(self.state, b"c")), entries[3].seq)
+
+    def test_page_acknowledged(self) -> None:
+        """A page of which nothing is left is passed over."""
+        for number in range(5):
+            self.append(draft(b"%d" % number, 2))
+        self.database.settle()
+        entries = self.waiting(self.state)
+        self.inbox.acknowledge_range(self.state, entries[0].seq, entries[3].seq)
+        reading = self.start(self.inbox.read(self.state, entries[0].seq, 2, 9_999))
+        self.database.settle()
+        self.assertEqual([entry.id for entry in self.successResultOf(reading).entries], [b"4"])
 
     def test_held(self) -> None:
         """After a failed commit a message is not shown before its own commit: neither delivered nor read."""
