@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from simple_im import __version__
-from simple_im.backup.folder import BackupError
+from simple_im.backup.folder import BackupError, because
 from simple_im.backup.restoring import restore
 from simple_im.backup.taking import take
 from simple_im.backup.verifying import verify
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         print(given.verb(given))
     except (BackupError, StartError) as error:
         return _failed(str(error))
+    except OSError as error:
+        return _failed(f"it can't be done {because(error)}")
     except KeyboardInterrupt:
         return _failed("interrupted: nothing was left half done")
     return 0
@@ -57,6 +60,7 @@ def parser() -> Parser:
 
 
 def add_backup(verbs: Any) -> None:
+    """`backup DIR [--state DIR]`, in `verbs`, which are argparse's: done by `back_up`."""
     verb = verbs.add_parser("backup", help="back up a node, which may be running", description=_first_line(back_up))
     verb.add_argument("directory", metavar="DIR", help="where the backup goes: a new directory or an empty one")
     _add_state(verb)
@@ -64,12 +68,14 @@ def add_backup(verbs: Any) -> None:
 
 
 def add_verify(verbs: Any) -> None:
+    """`verify DIR`, in `verbs`: done by `check`."""
     verb = verbs.add_parser("verify", help="check that a backup is whole", description=_first_line(check))
     verb.add_argument("directory", metavar="DIR", help="the backup")
     verb.set_defaults(verb=check)
 
 
 def add_restore(verbs: Any) -> None:
+    """`restore DIR [--state DIR]`, in `verbs`: done by `put_back`."""
     verb = verbs.add_parser("restore", help="make a state directory of a backup", description=_first_line(put_back))
     verb.add_argument("directory", metavar="DIR", help="the backup")
     _add_state(verb)
@@ -98,7 +104,7 @@ def check(given: argparse.Namespace) -> str:
 def put_back(given: argparse.Namespace) -> str:
     """Checks a backup and makes a new state directory of it, to be served by `twistd`."""
     state = _path(given.state, "--state {}")
-    manifest = restore(_path(given.directory, "{}"), state, datetime.now(UTC))
+    manifest = restore(_path(given.directory, "{}"), state, datetime.now(UTC), secrets.randbelow)
     return f"restored to {state}: {manifest}\nstart it with: twistd -n simple_im --state {state}"
 
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from simple_im import tls
+from simple_im import collector, tls
 from simple_im.config import Config, Options, StartError, config_from
 from simple_im.listen import adopt, bind, describe
 from simple_im.parts import Parts, database_path, files_path
@@ -68,6 +68,7 @@ class EmbeddedNode(Service):
         self._ports: list[Any] = []
         self._open("HTTPS", "http", self._parts.site)
         self._open("IM", "im", self._parts.im)
+        collector.settle()
         _exit_cleanly(reactor)
         self._reactor.callLater(0, _exit_cleanly, reactor)
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
 import shlex
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im import __version__, cli
-from simple_im.backup import manifest
+from simple_im.backup import manifest, verifying
 from simple_im.cli import FAILED, MISUSED, main, parser
 from simple_im.config import Config
 from simple_im.parts import database_path, files_path
-from tests.backup.case import PICTURE, BackupCase
-from tests.docs.markdown import Document
+from tests.backup.case import PICTURE, BackupCase, ask
+from tests.docs.markdown import ROOT, Document
 
 
 class CommandCase(BackupCase):
@@ -85,6 +88,15 @@ class VerbTests(CommandCase):
         self.assertIn(f"restored to {self.directory}/restored: 2 users, ", first)
         self.assertEqual(second, f"start it with: twistd -n simple_im --state {self.directory}/restored")
 
+    def test_restored_twice(self) -> None:
+        """Two restorations of a backup differ by true chance; one in 100,000,000 pairs does not, and fails here."""
+        self.succeed("backup backup")
+        ids = []
+        for name in ("first", "second"):
+            self.succeed(f"restore backup --state {name}")
+            ids += ask(self.directory / name / "simple_im.db", "SELECT seq FROM sqlite_sequence WHERE name = 'user'")
+        self.assertNotEqual(*ids)
+
     def test_restore_fails(self) -> None:
         """A state directory is not overwritten."""
         self.succeed("backup backup")
@@ -105,6 +117,100 @@ class VerbTests(CommandCase):
         self.assertIn("interrupted: nothing was left half done", self.fail("backup backup"))
 
 
+LONG = "x" * 260
+AS_ANOTHER_USER = """
+import os, sys
+from simple_im.cli import main
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class SystemTests(CommandCase):
+    """What the system refuses is one sentence, too, with its cure."""
+
+    def as_another_user(self, line: str) -> str:
+        """How a command fails for a user who may not look into the directories that are closed."""
+        command = [sys.executable, "-c", AS_ANOTHER_USER, *shlex.split(line)]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (FAILED, ""), done.stderr)
+        self.assertRegex(done.stderr, r"\Asimple_im: [^\n]+\n\Z")
+        return done.stderr
+
+    def close(self, directory: Path) -> None:
+        """Nobody may look into it but root."""
+        self.addCleanup(directory.chmod, 0o700)
+        directory.chmod(0)
+
+    def test_state_of_another(self) -> None:
+        """A state directory that this user may not look into."""
+        self.close(self.state)
+        sentence = self.as_another_user(f"backup {self.directory}/backup --state {self.state}")
+        self.assertIn(f"{self.state} can't be read (Permission denied, ", sentence)
+        self.assertIn(": say it as the user that runs the server", sentence)
+
+    def test_closed_places(self) -> None:
+        """A backup and a state directory below one that is closed."""
+        self.succeed("backup backup")
+        closed = self.directory / "closed"
+        closed.mkdir()
+        self.close(closed)
+        sentence = self.as_another_user(f"restore {self.target} --state {closed}/state/priv")
+        self.assertIn(f"{closed}/state/priv can't be made (Permission denied, ", sentence)
+        self.assertIn(": say it as the user that runs the server", sentence)
+        sentence = self.as_another_user(f"verify {closed}/backup")
+        self.assertIn(f"{closed}/backup is no backup that can be read (Permission denied, ", sentence)
+
+    def test_long_names(self) -> None:
+        """A name that no file system takes, and one that leaves no room for that of a directory in the making."""
+        self.succeed("backup backup")
+        for line in (f"backup {LONG}", f"backup other --state {LONG}", f"verify {LONG}", f"verify {LONG}/backup"):
+            self.assertRegex(self.fail(line), r" \(File name too long, .*\): give a shorter name\n")
+        for line in (f"restore backup --state {LONG}", f"restore {LONG} --state new", f"backup {'x' * 250}"):
+            self.assertRegex(self.fail(line), r" \(File name too long, .*\): give a shorter name\n")
+
+    def test_keys(self) -> None:
+        """Keys that can't be looked at."""
+
+        def fail(*_paths: Path) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "/some/key")
+
+        self.patch(verifying, "load_identity", fail)
+        self.assertEqual(
+            self.fail("backup backup"),
+            f"simple_im: {self.state}/ssl can't be read (Input/output error, /some/key): "
+            "see what the system's log says of its disk\n",
+        )
+
+    def test_anything_else(self) -> None:
+        """Whatever nobody has thought of, such as a working directory that was removed."""
+        (self.directory / "gone").mkdir()
+        os.chdir(self.directory / "gone")
+        os.rmdir(self.directory / "gone")
+        self.assertIn("it can't be done (No such file or directory): ", self.fail("verify backup"))
+        os.chdir(self.directory)
+        for error, why in (
+            (OSError(errno.EMFILE, "Too many open files", "/some/file"), "(Too many open files, /some/file)"),
+            (OSError(errno.EIO, "Input/output error", b"/some/file"), "(Input/output error, /some/file)"),
+            (OSError("odd"), "(odd)"),
+        ):
+            self.patch(cli, "verify", raising(error))
+            self.assertIn(f"simple_im: it can't be done {why}: ", self.fail("verify backup"))
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """A function that raises it."""
+
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    return fail
+
+
 class UsageTests(CommandCase):
     def test_wrong(self) -> None:
         """What is wrong with a command line is one sentence, with another exit code."""
@@ -116,10 +222,16 @@ class UsageTests(CommandCase):
         self.assertIn("names no directory", self.fail("verify ''"))
         self.assertIn("--state '' names no directory", self.fail("backup a --state ''"))
 
+    def test_wrong_state(self) -> None:
+        """What is no state directory is named, with what to say instead."""
+        for place in ("nowhere", "."):
+            sentence = self.fail(f"backup a --state {place}")
+            self.assertIn("is not the state of a node, as it has no simple_im.db: give that with --state DIR", sentence)
+
     def test_help(self) -> None:
         """`--help` lists the verbs, and that of a verb its arguments."""
         for verb in ("backup", "verify", "restore"):
-            self.assertIn(f"    {verb} ", self.succeed("--help"))
+            self.assertRegex(self.succeed("--help"), rf"(?m)^    {verb}  +\w.*\w$")
             self.assertIn("DIR", self.succeed(f"{verb} --help"))
 
     def test_version(self) -> None:

@@ -8,11 +8,12 @@ after a crash, or a failing disk, had taken what was shown of it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from benchmarks.torture.acks import Acks
 from benchmarks.torture.history import (
     Acked,
     Answered,
@@ -27,6 +28,7 @@ from benchmarks.torture.history import (
     Refused,
     Requested,
     Sent,
+    Settled,
 )
 
 _BY_THE_SERVER: Final = ("file/", "group:")
@@ -62,6 +64,8 @@ class Message(NamedTuple):
     first: int
     last: int
     tries: int
+    conn: int
+    """The connection or request that it was first sent on."""
     on_im_door: bool
 
 
@@ -84,61 +88,6 @@ def _user(device: str) -> int:
     return int(device.split("/", 1)[0])
 
 
-class _Acks:
-    """What devices have acknowledged: perhaps, as an acknowledgement may be lost on its way, or surely."""
-
-    def __init__(self) -> None:
-        self.touched: dict[str, set[str]] = defaultdict(set)
-        """By device, the uids that it may have acknowledged."""
-        self.confirmed: dict[str, dict[int, int]] = defaultdict(dict)
-        """By device and seq, since when it is sure."""
-        self._in_flight: dict[str, dict[int, str]] = defaultdict(dict)
-        self._shown: dict[str, dict[int, str]] = defaultdict(dict)
-        self._written: dict[int, list[dict[int, str]]] = defaultdict(list)
-        self._before: dict[tuple[int, str], int] = {}
-        self._stored: dict[int, int] = defaultdict(int)
-
-    def received(self, event: Received, door: str) -> None:
-        """An entry was sent to the device on the IM door, or shown on the other."""
-        waiting = self._in_flight if door == "im" else self._shown
-        waiting[event.device][event.seq] = event.uid
-
-    def up_to(self, event: Acked) -> None:
-        """All that was sent to it on the IM door, up to a seq; what was shown on the other may have been sent too, on
-        a connection that broke before it came."""
-        self.touched[event.device].update(_take_up_to(self._shown[event.device], event.seq).values())
-        self._write(event, _take_up_to(self._in_flight[event.device], event.seq))
-
-    def single(self, event: Acked, candidates: dict[int, str]) -> None:
-        """One of those that have the id; it is sure which one where there is no other."""
-        self.touched[event.device].update(candidates.values())
-        self._write(event, candidates.copy() if len(candidates) == 1 else {})
-
-    def _write(self, event: Acked, covered: dict[int, str]) -> None:
-        self.touched[event.device].update(covered.values())
-        self._written[event.conn].append(covered)
-
-    def sent(self, event: Sent) -> None:
-        """What was acknowledged before, on the same connection, is stored with this new message or before it."""
-        self._before[event.conn, event.uid] = len(self._written[event.conn])
-
-    def answered(self, at: int, event: Answered) -> None:
-        """The message is stored, and so are the acknowledgements before it."""
-        stored, before = self._stored[event.conn], self._before.get((event.conn, event.uid), 0)
-        for covered in self._written[event.conn][stored:before]:
-            self.confirm(event.device, covered, at)
-        self._stored[event.conn] = max(stored, before)
-
-    def confirm(self, device: str, covered: dict[int, str], at: int) -> None:
-        """These are surely acknowledged."""
-        for seq in covered:
-            self.confirmed[device].setdefault(seq, at)
-
-
-def _take_up_to(waiting: dict[int, str], seq: int) -> dict[int, str]:
-    return {each: waiting.pop(each) for each in [each for each in waiting if each <= seq]}
-
-
 class _Judgement:
     """A history, taken apart by what the checks ask for."""
 
@@ -151,8 +100,10 @@ class _Judgement:
         self._uids: dict[tuple[int, int], str] = {}
         self._by_id: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         self._requested: dict[int, int] = {}
-        self._faulty_lives: set[int] = set()
-        self._acks = _Acks()
+        self._life = 0
+        self._last_login: dict[str, int] = {}
+        self._disk_faults: Counter[int] = Counter()
+        self._acks = Acks()
         self._verdict = Verdict()
         for at, event in enumerate(history):
             self._take(at, event)
@@ -180,7 +131,7 @@ class _Judgement:
             case Known(device):
                 self._known.setdefault(device, at)
             case Opened():
-                self._opened[event.conn] = (at, event)
+                self._take_opened(at, event)
             case Requested(_, conn):
                 self._requested[conn] = at
             case Sent():
@@ -196,21 +147,32 @@ class _Judgement:
                 self._acks.up_to(event)
             case Acked():
                 self._acks.single(event, self._by_id[event.device, event.id])
+            case Settled():
+                self._acks.settled(at, event)
             case Forgetting(device, conns):
                 self._acks.touched[device].update(self._shown(device, conns).values())
             case Forgotten(device, conns, life):
                 self._acks.confirm(device, self._shown(device, self._of_life(conns, life)), at)
             case Fault(kind, life) if kind in _DISK_FAULTS:
-                self._faulty_lives.add(life)
+                self._disk_faults[life] += 1
             case Missing(device, uid):
                 self._verdict.lost.append(f"{device}: the file of {uid} is not there as it was sent")
+
+    def _take_opened(self, at: int, event: Opened) -> None:
+        self._opened[event.conn] = (at, event)
+        if event.life > self._life:
+            self._life = event.life
+            self._acks.new_life()
+        if event.door == "im":
+            self._last_login[event.device] = event.life
 
     def _take_sent(self, at: int, event: Sent) -> None:
         earlier = self._messages.get(event.uid)
         first = earlier.first if earlier else self._requested.get(event.conn, at)
         tries = earlier.tries + 1 if earlier else 1
         on_im_door = event.conn not in self._requested
-        self._messages[event.uid] = Message(event.device, event.id, event.users, first, at, tries, on_im_door)
+        conn = earlier.conn if earlier else event.conn
+        self._messages[event.uid] = Message(event.device, event.id, event.users, first, at, tries, conn, on_im_door)
         if tries == 1:
             self._acks.sent(event)
 
@@ -218,13 +180,22 @@ class _Judgement:
         receipt = Receipt(at, event.conn, event.seq, event.uid, event.dup)
         self._receipts[event.device].append(receipt)
         self._by_id[event.device, event.id][event.seq] = event.uid
-        self._acks.received(event, self._opened[event.conn][1].door)
+        if self._opened[event.conn][1].door == "im":
+            self._acks.received(event)
+        elif not self._was_only_shown(event):
+            self._acks.perhaps_sent(event)
         place = (_user(event.device), event.seq)
         if self._uids.setdefault(place, event.uid) != event.uid:
             self._verdict.disordered.append(
                 f"{event.device}: seq {event.seq} is {event.uid} and was {self._uids[place]}"
             )
         self._check_is_as_sent(event)
+
+    def _was_only_shown(self, event: Received) -> bool:
+        """Whether the device can't have been sent it on the IM door: it was not there since the message was made."""
+        message = self._messages.get(event.uid)
+        made_in = self._opened[message.conn][1].life if message and message.conn in self._opened else 0
+        return made_in == self._life and self._last_login.get(event.device) != self._life
 
     def _of_life(self, conns: tuple[int, ...], life: int) -> tuple[int, ...]:
         """Those of a life: what was shown right before a crash, the server may not know of after it."""
@@ -278,18 +249,21 @@ class _Judgement:
             for (seq, earlier), (again, later) in pairwise(sorted(by_seq.items())):
                 if not self._may_come_again(earlier, later):
                     self._verdict.doubled.append(f"{device}: {uid} came as {seq} and as {again}")
+            for life, count in Counter(min(map(self._life_of, seen)) for seen in by_seq.values()).items():
+                if count > 1 + self._disk_faults[life]:
+                    self._verdict.doubled.append(f"{device}: {uid} came as {count} entries in life {life}")
 
     def _may_come_again(self, earlier: list[Receipt], later: list[Receipt]) -> bool:
         """Only a repeat that says so, after what was shown first has been lost with a crash or by the disk."""
         if not all(receipt.dup for receipt in later):
             return False
-        last, first = max(map(self._life, earlier)), min(map(self._life, later))
+        last, first = max(map(self._life_of, earlier)), min(map(self._life_of, later))
         if last < first:
             return True
         is_gone = all(self._opened[receipt.conn][0] < later[0].at for receipt in earlier)
-        return last == first and first in self._faulty_lives and is_gone
+        return last == first and self._disk_faults[first] > 0 and is_gone
 
-    def _life(self, receipt: Receipt) -> int:
+    def _life_of(self, receipt: Receipt) -> int:
         return self._opened[receipt.conn][1].life
 
     # What has to be in order.

@@ -88,6 +88,14 @@ class Acked(NamedTuple):
     id: str
 
 
+class Settled(NamedTuple):
+    """So much time has passed since the last acknowledgement on this connection, with nothing wrong, that it is
+    stored."""
+
+    device: str
+    conn: int
+
+
 class Forgetting(NamedTuple):
     """A `DELETE /offline` is about to be asked for, for what the GETs `conns` have shown."""
 
@@ -118,7 +126,19 @@ class Missing(NamedTuple):
 
 
 Event: TypeAlias = (
-    Known | Opened | Requested | Sent | Answered | Refused | Received | Acked | Forgetting | Forgotten | Fault | Missing
+    Known
+    | Opened
+    | Requested
+    | Sent
+    | Answered
+    | Refused
+    | Received
+    | Acked
+    | Settled
+    | Forgetting
+    | Forgotten
+    | Fault
+    | Missing
 )
 _KINDS: dict[str, Callable[..., Event]] = {kind.__name__: kind for kind in get_args(Event)}
 

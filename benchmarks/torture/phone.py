@@ -110,7 +110,7 @@ class Phone:
         finally:
             self._talk.broken()
 
-    async def _enter(self, address: Address, *, final: bool = False) -> ImDoor | None:
+    async def _enter(self, address: Address, *, final: bool = False, acknowledges: bool = True) -> ImDoor | None:
         """A connection that is signed in, or None where the token is no good; raises one of `GONE`."""
         door = await ImDoor.open(address)
         life = self._world.server.life
@@ -124,7 +124,7 @@ class Phone:
             return None
         conn = self._world.new_conn()
         self._record(Opened(self.device, conn, "im", life, final))
-        self._talk.begin(door, conn, acknowledges=not self._world.finishing.is_set())
+        self._talk.begin(door, conn, acknowledges=acknowledges)
         return door
 
     async def _end(self, door: ImDoor) -> None:
@@ -143,6 +143,8 @@ class Phone:
 
     async def _read_slowly(self, address: Address) -> None:
         """Sign in and take a byte now and then; what comes of it is too little to be written down."""
+        conn = self._world.new_conn()
+        self._record(Opened(self.device, conn, "im", self._world.server.life, False))
         user = {"id": self._person.id, "d": self._name, "token": self._token}
         login = entry("r", id="login", t="login", user=user)
         await asyncio.to_thread(read_slowly, address, login, _SLOW_READS)
@@ -210,17 +212,32 @@ class Phone:
     # The end.
 
     async def finish(self) -> None:
-        """Have everything that was sent and not answered answered, and tell everybody that this was all."""
+        """Have everything that was sent and not answered answered."""
         while not self._token:
             await self._sign_in(await self._world.server.address())
         await self._enter_surely(final=False)
         await self._talk.finish()
 
-    async def _enter_surely(self, *, final: bool) -> ImDoor:
+    async def _enter_surely(self, *, final: bool, acknowledges: bool = False) -> ImDoor:
         address = await self._world.server.address()
-        while (door := await self._enter(address, final=final)) is None:
+        while (door := await self._enter(address, final=final, acknowledges=acknowledges)) is None:
             await self._sign_in(address)
         return door
+
+    async def mark(self) -> None:
+        """Tell everybody that this was all."""
+        await self._enter_surely(final=False)
+        await self._talk.mark()
+
+    async def settle(self) -> None:
+        """Acknowledge some of what there is, and nothing after it."""
+        await self._enter_surely(final=False, acknowledges=True)
+        await self._talk.settle()
+
+    def has_settled(self) -> None:
+        """So much time has passed that it is stored."""
+        self._talk.has_settled()
+        self._talk.broken()
 
     async def drain(self) -> None:
         """Take all that is left, over one door or the other."""

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -23,6 +24,8 @@ PATIENCE: Final = 180.0
 _PEOPLE: Final = (3, 5)
 _DEVICES: Final = ("phone", "tablet", "web")
 _ENDS: Final = (4, 7)
+_SETTLED: Final = 1.5
+"""Seconds after which an acknowledgement is taken to be stored; a tenth of one is promised."""
 _LATE: Final = 3.0
 """Seconds within which everybody has come."""
 
@@ -116,13 +119,24 @@ class _Run:
         await phone.live()
 
     async def _finish(self, phones: list[Phone]) -> None:
-        """Everybody has the last answers, then everybody takes what is left."""
+        """Everybody has the last answers, and acknowledges some of what there is; the server meets a last end; then
+        everybody takes what is left."""
         for door in self._world.silent:
             door.cut()
-        for step in (Phone.finish, Phone.drain, Phone.check_files):
-            async with asyncio.TaskGroup() as tasks:
-                for phone in phones:
-                    tasks.create_task(step(phone))
+        await self._together(phones, Phone.finish)
+        await self._together(phones, Phone.settle)
+        await asyncio.sleep(_SETTLED)
+        for phone in phones:
+            phone.has_settled()
+        await self._storm.strike_last()
+        await self._together(phones, Phone.mark)
+        await self._together(phones, Phone.drain)
+        await self._together(phones, Phone.check_files)
+
+    async def _together(self, phones: list[Phone], step: Callable[[Phone], Coroutine[None, None, None]]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for phone in phones:
+                tasks.create_task(step(phone))
 
     async def _end(self, outcome: Outcome) -> None:
         code = await self._server.stop()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.scripts import twistd
 
-from benchmarks.torture.server import SABOTAGES
-from simple_im.store import inbox_sql, sequence
+from simple_im.im.device import Device
+from simple_im.store import inbox, inbox_sql, sequence
 from simple_im.store.batch import Batch
 from simple_im.store.database import Cursor
 
@@ -64,14 +64,46 @@ def clean_too_much() -> None:
     inbox_sql.write_batch = write_and_clean
 
 
-_ALL: tuple[Callable[[], None], ...] = (acknowledge_before_commit, reuse_seq, forget_cursor, clean_too_much)
+def forget_single() -> None:
+    """What a device has acknowledged out of order is not written down."""
+    write = inbox_sql.write_batch
+
+    def write_the_rest(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
+        write(cursor, entries, outgoing, [], devices)
+
+    inbox_sql.write_batch = write_the_rest
+
+
+def forget_late() -> None:
+    """Acknowledgements are stored with messages only."""
+    inbox.LAZY_COMMIT = 86_400.0
+
+
+def take_too_much() -> None:
+    """An acknowledgement by id takes all that came before it as well."""
+
+    def take(self: Device, seq: int) -> None:
+        self.acknowledge_seq(seq)
+
+    Device._take = take  # type: ignore[method-assign]
+
+
+_BY_NAME: Final[dict[str, Callable[[], None]]] = {
+    "ack-before-commit": acknowledge_before_commit,
+    "reuse-seq": reuse_seq,
+    "forget-cursor": forget_cursor,
+    "forget-single": forget_single,
+    "forget-late": forget_late,
+    "clean-too-much": clean_too_much,
+    "take-too-much": take_too_much,
+}
 
 
 def main() -> None:
     """`python -m benchmarks.torture.sabotage NAME [options]`: `twistd simple_im` with these options; "" is none."""
     name, *options = sys.argv[1:]
     if name:
-        dict(zip(SABOTAGES, _ALL, strict=True))[name]()
+        _BY_NAME[name]()
     sys.argv = ["twistd", "--pidfile=", "-n", "simple_im", *options]
     twistd.run()
 

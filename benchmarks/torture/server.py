@@ -20,7 +20,15 @@ from benchmarks.torture.disk import FaultyDisk
 from benchmarks.torture.doors import Address
 
 ROOT: Final = Path(__file__).parents[2]
-SABOTAGES: Final = ("ack-before-commit", "reuse-seq", "forget-cursor", "clean-too-much")
+SABOTAGES: Final = (
+    "ack-before-commit",
+    "reuse-seq",
+    "forget-cursor",
+    "forget-single",
+    "forget-late",
+    "clean-too-much",
+    "take-too-much",
+)
 """What a server can be made to do wrong, see `benchmarks.torture.sabotage`."""
 _NAMES_SURVIVE: Final = 0.3
 """How often a power failure leaves names that were not synced."""

@@ -16,6 +16,7 @@ _CALM: Final = (0.01, 0.3)
 _START: Final = 0.5
 """A start takes about so many seconds."""
 _STARTS_KILLED: Final = 0.3
+_TWICE: Final = 0.15
 _SYNC: Final = (0, 0.002, 0.006)
 """Seconds that a sync takes, as of different disks: the longer, the more is shown that is not stored yet."""
 
@@ -38,10 +39,18 @@ class Storm:
             for disturb in self._random.sample(self._disturbances(), self._random.choice((0, 0, 1, 1, 2))):
                 await disturb()
                 await self._calm()
+            if self._random.random() < _TWICE:
+                await self._strike_twice()
             self._strike()
             await self._start_again()
         self._disk.step_clock(0)
         self._disk.slow_syncs(0)
+
+    async def strike_last(self) -> None:
+        """A last end, after a calm."""
+        self._strike()
+        self._server.launch()
+        await self._server.await_doors()
 
     async def _calm(self) -> None:
         await asyncio.sleep(self._random.uniform(*_CALM))
@@ -54,9 +63,24 @@ class Storm:
         else:
             self._fault("kill")
             self._server.kill()
+        self._ended()
+
+    def _ended(self) -> None:
+        """The next life begins with a sound disk."""
         self.kills += 1
         self._disk.fail_syncs(0)
         self._disk.leave_room(None)
+
+    async def _strike_twice(self) -> None:
+        """What was written when fsync failed can still be read after the process has been killed, and goes with the
+        power only after the next one has built on it."""
+        await self._fail_syncs()
+        await self._calm()
+        self._fault("kill")
+        self._server.kill()
+        self._ended()
+        await self._start_again()
+        await self._calm()
 
     async def _start_again(self) -> None:
         """Start, be killed while starting now and then, and start again."""

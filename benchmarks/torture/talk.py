@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
 from benchmarks.torture.doors import GONE, ImDoor, entry
-from benchmarks.torture.history import Acked, Answered, Received, Refused, Sent
+from benchmarks.torture.history import Acked, Answered, Received, Refused, Sent, Settled
 from benchmarks.torture.world import World
 
 _ENTRIES: Final = ("m", "gm", "n", "gn")
@@ -17,6 +18,8 @@ _UNANSWERED: Final = 60
 """Messages that may be waiting for an answer before more are sent."""
 _PAUSE: Final = 0.1
 _NEVER: Final = 1_000_000
+_SETTLING: Final = 0.5
+_PING: Final = "ping"
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Talk:
         self._patience = 1
         self._by_seq = True
         self._room = asyncio.Event()
+        self._pong = asyncio.Event()
         self.seen: set[str] = set()
         self.heard: set[str] = set()
         """What has come on this connection."""
@@ -100,6 +104,8 @@ class Talk:
             if table in _ENTRIES:
                 self.heard.add(self.take_entry(self._conn, table, keys))
                 self._to_acknowledge.append((keys["seq"], keys["id"]))
+            elif keys.get("id") == _PING:
+                self._pong.set()
             elif keys.get("id") in self._unanswered:
                 self._take_answer(table, keys)
 
@@ -133,7 +139,14 @@ class Talk:
             await self._write(self._ack(max(seq for seq, _ in due), ""))
         else:
             self._random.shuffle(due)
-            await self._write(*(self._ack(0, id_) for _, id_ in due))
+            now, rest = self._some(due)
+            self._to_acknowledge = self._some(rest)[0]  # some later, and some never
+            await self._write(*(self._ack(0, id_) for _, id_ in now))
+
+    def _some(self, due: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+        """A part of them, often all or none, and the rest."""
+        end = self._random.choice((len(due), self._random.randint(0, len(due)), 0))
+        return due[:end], due[end:]
 
     def _ack(self, seq: int, id_: str) -> bytes:
         self._world.history.append(Acked(self.device, self._conn, seq, id_))
@@ -189,18 +202,37 @@ class Talk:
 
     # The end.
 
+    async def settle(self) -> None:
+        """Take what comes for a while and acknowledge some of it, until the server has taken that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._random.random() * _SETTLING):
+                await self._listen()
+        if self._to_acknowledge:
+            await self._acknowledge(by_seq=self._by_seq)
+        await self._write(entry("r", id=_PING, t="ping"))
+        self._pong.clear()
+        while not self._pong.is_set():
+            await self.take_next()
+
+    def has_settled(self) -> None:
+        """Enough time has passed since."""
+        self._world.history.append(Settled(self.device, self._conn))
+
     async def finish(self) -> None:
-        """Have all answered; then a marker to everybody."""
-        await self._until_answered(list(self._unanswered.values()))
+        """Have all answered that was sent."""
+        await self._send_again(list(self._unanswered.values()))
+        await self._until_answered()
+
+    async def mark(self) -> None:
+        """Send a marker to everybody."""
         for user in self._world.users:
             marker = self._message("m", {"to": user}, (user,))
             self.own_markers.add(marker.uid)
             self._world.markers[user].add(marker.uid)
             self._world.markers[self._user].add(marker.uid)
             await self._send(marker)
-        await self._until_answered([])
+        await self._until_answered()
 
-    async def _until_answered(self, messages: list[Message]) -> None:
-        await self._send_again(messages)
+    async def _until_answered(self) -> None:
         while self._unanswered:
             await self.take_next()

@@ -23,6 +23,9 @@ _CURES: Final = {
     errno.EFBIG: "choose a disk, and a limit for this user, that take larger files",
     errno.EACCES: "say it as the user that runs the server, on a directory which that user may write to",
     errno.EPERM: "say it as the user that runs the server, on a directory which that user may write to",
+    errno.EROFS: "choose a disk that can be written to",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EIO: "see what the system's log says of its disk",
 }
 
 
@@ -60,19 +63,25 @@ def disk_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = f", {error.filename}" if error.filename else ""
-        cure = _CURES.get(error.errno or 0, "mend that and try again")
-        raise BackupError(f"{what} ({error.strerror}{place}): {cure}") from None
+        raise BackupError(f"{what} {because(error)}") from None
+
+
+def because(error: OSError) -> str:
+    """How a sentence ends that an error is the reason of: why and where, and what to do."""
+    place = f", {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    cure = _CURES.get(error.errno or 0, "mend that and try again")
+    return f"({error.strerror or error}{place}): {cure}"
 
 
 def check_place(path: Path) -> None:
     """Raises BackupError where `path` can't be made with one rename."""
-    if not path.parent.is_dir():
-        raise BackupError(f"{path.parent} is no directory: make it, or mount its disk")
-    if os.path.ismount(path):
-        raise BackupError(f"{path} is where a disk is mounted: give a new directory below it")
-    if path.exists() and not path.is_dir():
-        raise BackupError(f"{path} is no directory: give a new or an empty one")
+    with disk_errors(f"{path} can't be made"):
+        if not path.parent.is_dir():
+            raise BackupError(f"{path.parent} is no directory: make it, or mount its disk")
+        if os.path.ismount(path):
+            raise BackupError(f"{path} is where a disk is mounted: give a new directory below it")
+        if path.exists() and not path.is_dir():
+            raise BackupError(f"{path} is no directory: give a new or an empty one")
 
 
 def make_file(path: Path, content: bytes) -> None:

@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +15,27 @@ from simple_im.backup.folder import BackupError, check_place, copy_file, disk_er
 from simple_im.backup.manifest import DATABASE, Manifest
 from simple_im.backup.verifying import check_piece, verify
 from simple_im.state import LOCK
-from simple_im.store.snapshot import skip_epochs
+from simple_im.store import snapshot
+from simple_im.store.sequence import SPAN_BITS
+from simple_im.store.snapshot import Leap
 
+_EPOCHS: Final = 1 << (53 - SPAN_BITS)
+"""How many there are while `seq` stays below 2^53."""
+_SHARE: Final = 128
+"""Of the epochs that are left, a restoration takes up to one in so many: 16,384 at first, and never all."""
+_IDS: Final = 100_000_000
+"""How many ids of users and of groups it leaves out at most."""
+_VERSIONS_A_SECOND: Final = 1_024
+"""More than anybody's contacts change in one."""
 _README: Final = "README"
 """How the names of files begin that may lie in a state directory that is otherwise empty."""
 
 
-def restore(backup: Path, state: Path, now: datetime) -> Manifest:
+def restore(backup: Path, state: Path, now: datetime, chance: Callable[[int], int]) -> Manifest:
     """Makes `state` of a backup, which is checked first; raises BackupError or StartError, and then made nothing.
 
-    A backup may be restored a second time after a node had started from the first: the epoch is raised by one for
-    each minute of the backup's age, so that the second node gives out no `seq` of the first.
+    `chance` gives a number below another, as `secrets.randbelow` does, and is asked how far this restoration is from
+    every other of the same backup; see `_leap`.
     """
     state = Path(os.path.realpath(state))
     _check_target(state)
@@ -33,7 +43,7 @@ def restore(backup: Path, state: Path, now: datetime) -> Manifest:
     with disk_errors(f"{state} can't be made"), _readmes(state) as readmes, whole(state) as draft:
         for name, piece in manifest.files.items():
             check_piece(backup / name, copy_file(backup / name, draft / name), piece)
-        _skip_epochs(draft / DATABASE, int((now - manifest.time).total_seconds() // 60))
+        _make_different(draft / DATABASE, now - manifest.time, chance)
         _move(readmes, draft)
     return manifest
 
@@ -82,10 +92,21 @@ def _move(readmes: dict[Path, bytes], draft: Path) -> None:
         path.unlink()
 
 
-def _skip_epochs(database: Path, number: int) -> None:
-    """None where the clock says that the backup is of the future."""
+def _make_different(database: Path, age: timedelta, chance: Callable[[int], int]) -> None:
     try:
-        skip_epochs(database, max(0, number))
+        snapshot.leap(database, _leap(snapshot.epoch(database), age, chance))
     except sqlite3.Error as error:
         raise BackupError(f"the database {database} can't be written ({error}): free some space there") from None
     sync(database)
+
+
+def _leap(epoch: int, age: timedelta, chance: Callable[[int], int]) -> Leap:
+    """What two nodes restored from one backup give out differs by this.
+
+    Epochs are few, so how many are left out is up to chance, and so it is with ids: the second node's may be above the
+    first's or below. Versions of contact lists must be above, or a client of the first node would never be told of a
+    change: they grow with the backup's age, by none where the clock says that it is of the future.
+    """
+    epochs = 1 + chance(max(1, (_EPOCHS - epoch) // _SHARE))
+    versions = _VERSIONS_A_SECOND * max(0, int(age.total_seconds()))
+    return Leap(epochs, versions, chance(_IDS))

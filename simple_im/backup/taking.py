@@ -18,7 +18,11 @@ from simple_im.backup.manifest import DATABASE, FILES, KEYS, Manifest, write_man
 from simple_im.backup.verifying import check_keys, check_schema
 from simple_im.config import StartError
 from simple_im.store import snapshot
+from simple_im.store.snapshot import Leap
 
+LEAP: Final = Leap(epochs=1_024, versions=1_024, ids=100_000)
+"""How far a copy is above the node. A node raises the epoch by one a start, so no `seq` that it gives out later, in up
+to so many starts, is one of a node that starts from the copy; who signs up there gets the id of nobody of here."""
 _DRAFT: Final = ".new"
 """What the names of keys end in while they are written."""
 
@@ -53,8 +57,11 @@ def take(state: Path, target: Path, now: datetime) -> Taken:
 
 
 def _check_source(state: Path) -> None:
-    if not (state / DATABASE).is_file():
-        raise BackupError(f"{state} is not the state of a node, as it has no {DATABASE}: give that with --state DIR")
+    with disk_errors(f"{state} can't be read"):
+        if not (state / DATABASE).is_file():
+            raise BackupError(
+                f"{state} is not the state of a node, as it has no {DATABASE}: give that with --state DIR"
+            )
     check_keys(state / KEYS)
 
 
@@ -108,7 +115,7 @@ def _make_startable(copy: Path, gone: list[tuple[str, str]]) -> None:
     """A node may start from it: it names no file that is not there, and gives nothing out a second time."""
     with _database_errors("the copied database can't be written"):
         snapshot.forget_files(copy, gone)
-        snapshot.leap(copy)
+        snapshot.leap(copy, LEAP)
     sync(copy)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from simple_im.backup.folder import BackupError, Piece, disk_errors, piece_of
 from simple_im.backup.manifest import DATABASE, FILES, KEYS, MANIFEST, Manifest, read_manifest
 from simple_im.store import snapshot
+from simple_im.store.opening import schema
 from simple_im.tls import CA_CERTIFICATE, CA_KEY, CERTIFICATE, KEY, load_identity
 
 _CURE = "use another backup"
@@ -76,7 +77,7 @@ def check_database(path: Path, manifest: Manifest) -> None:
 
 def check_schema(path: Path, version: int) -> None:
     """This simple_im knows the version of a database's schema; raises BackupError."""
-    known = snapshot.known_schema_version()
+    known = len(schema())
     if version > known:
         raise BackupError(
             f"the database {path} is of version {version} and this simple_im knows up to {known}: "
@@ -100,7 +101,11 @@ def _check_media(path: Path, named: list[tuple[str, str]], manifest: Manifest) -
 
 
 def check_keys(directory: Path) -> None:
-    """The server's key fits its certificate, and the authority's its own where there is one; raises StartError."""
-    load_identity(directory / CERTIFICATE, directory / KEY)
-    if (directory / CA_CERTIFICATE).exists() and (directory / CA_KEY).exists():
-        load_identity(directory / CA_CERTIFICATE, directory / CA_KEY)
+    """The server's key fits its certificate, and the authority's its own where there is one.
+
+    Raises StartError, and BackupError where there is no looking.
+    """
+    with disk_errors(f"{directory} can't be read"):
+        load_identity(directory / CERTIFICATE, directory / KEY)
+        if (directory / CA_CERTIFICATE).exists() and (directory / CA_KEY).exists():
+            load_identity(directory / CA_CERTIFICATE, directory / CA_KEY)

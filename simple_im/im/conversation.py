@@ -38,6 +38,8 @@ from simple_im.store.entries import Opened
 from simple_im.store.tokens import Session
 from simple_im.wire import frames
 from simple_im.wire.frames import Ack, Bad, Credentials, Item, Message, Request
+from simple_im.wire.plain import Plain
+from simple_im.wire.plain import read as read_plain
 from simple_im.wire.toml import quote
 
 log = Logger()
@@ -166,7 +168,36 @@ class Conversation:
         elif self._session is None:
             self._take_first_frame(self._frames[0])
         else:
-            self._take_frame(self._frames.popleft())
+            self._take_frames()
+
+    def _take_frames(self) -> None:
+        """Take frames as long as they are plain and nothing has to be waited for, and one that is not plain.
+
+        Nearly all that comes goes through here, so nothing is made for it that is not kept.
+        """
+        received, inbox = self._frames, self._node.inbox
+        while received:
+            frame = received.popleft()
+            plain = read_plain(frame, self._quoted_device)
+            if plain is None or self._outbox.compact:
+                self._take_frame(frame)
+                return
+            self._bad_frames = 0
+            self._take_plain(plain)
+            if self._waiting or self._closed or inbox.full:
+                return
+
+    def _take_plain(self, plain: Plain) -> None:
+        id_, to, head = plain
+        if to < 0:
+            waiting = self.device.acknowledge_id(id_)
+            if waiting is not None:
+                self._wait_for(waiting)
+            return
+        assert self._presence is not None
+        waiting = self._node.router.route_plain(id_, to, head, self.device, self._presence, self)
+        if waiting is not None:
+            self._wait_for(waiting, id_)
 
     def _take_frame(self, frame: bytes) -> None:
         items = frames.read(frame, self._quoted_device, compact=self._outbox.compact)
@@ -303,9 +334,9 @@ class Conversation:
         if self._outbox.compact:
             for id_ in ids:
                 self._recent_acks.add(id_)
-                self._outbox.send(frames.acknowledgement(id_))
+                self._outbox.send(frames.acknowledgements([id_]))
         else:
-            self._outbox.send(b"".join([frames.acknowledgement(id_) for id_ in ids]))
+            self._outbox.send(frames.acknowledgements(ids))
 
     def refused(self, ids: list[bytes], reason: str) -> None:
         """The messages were not taken."""

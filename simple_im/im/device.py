@@ -42,6 +42,7 @@ class Device:
     """Sends a device its entries, in order, within its window, and takes its acknowledgements."""
 
     __slots__ = (
+        "_by_id",
         "_bytes",
         "_clock",
         "_closed",
@@ -56,7 +57,6 @@ class Device:
         "_position",
         "_reading",
         "_retry",
-        "_seqs",
         "_turn",
         "state",
     )
@@ -67,8 +67,8 @@ class Device:
         self._outbox = outbox
         self._turn = turn
         self._clock = clock
-        self._in_flight: dict[int, tuple[bytes, int]] = {}
-        self._seqs: dict[bytes, list[int]] = {}
+        self._in_flight: dict[int, Entry] = {}
+        self._by_id: dict[bytes, dict[int, None]] | None = None
         self._bytes = 0
         self._next_size = 1
         self._retry: IDelayedCall | None = None
@@ -89,9 +89,10 @@ class Device:
         """An entry was appended to the user's inbox."""
         if not self._in_step:
             return
-        if entry.is_from(self.state.user, self.state.device):
+        state = self.state
+        if entry.sender == state.user and entry.device == state.device:
             self._pass_over(entry.seq)
-        elif self._paused or not self._fits(len(entry.wire)):
+        elif self._paused or (self._in_flight and not self._fits(len(entry.wire))):
             self._fall_out_of_step(entry)
         else:
             self._send(entry)
@@ -112,15 +113,19 @@ class Device:
         )
 
     def _send(self, entry: Entry) -> None:
-        size = len(entry.wire)
-        self._in_flight[entry.seq] = (entry.id, size)
-        self._seqs.setdefault(entry.id, []).append(entry.seq)
-        self._bytes += size
+        state, wire = self.state, entry.wire
+        self._in_flight[entry.seq] = entry
+        if self._by_id is not None:
+            self._by_id.setdefault(entry.id, {})[entry.seq] = None
+        self._bytes += len(wire)
         self._position = entry.seq
-        self.state.sent = max(self.state.sent, entry.seq)
-        self.state.fill_holes(self._left_out, entry.seq)
-        self._inbox.touch(self.state)
-        self._outbox.send(entry.wire)
+        if entry.seq > state.sent:
+            state.sent = entry.seq
+        if state.holes:
+            state.fill_holes(self._left_out, entry.seq)
+        if not state.is_dirty:
+            self._inbox.touch(state)
+        self._outbox.send(wire)
 
     # Reading.
 
@@ -199,12 +204,25 @@ class Device:
     def acknowledge_id(self, id_: bytes) -> Deferred[None] | None:
         """The oldest entry with this id sent or shown is acknowledged; a Deferred where that takes a look-up."""
         if self._clean:
-            if id_ in self._seqs:
-                self._take(self._seqs[id_][0])
+            seq = self._find_in_flight(id_)
+            if seq is not None:
+                self._take(seq)
                 return None
             if self._position >= max(self.state.sent, self.state.shown):
                 return None
         return Deferred.fromCoroutine(self._find_and_take(id_))
+
+    def _find_in_flight(self, id_: bytes) -> int | None:
+        """The oldest with this id: nearly always the first, so ids are indexed only when one is not."""
+        for entry in self._in_flight.values():
+            if entry.id == id_:
+                return entry.seq
+            break
+        if self._by_id is None:
+            self._by_id = {}
+            for entry in self._in_flight.values():
+                self._by_id.setdefault(entry.id, {})[entry.seq] = None
+        return next(iter(self._by_id.get(id_, ())), None)
 
     async def _find_and_take(self, id_: bytes) -> None:
         seq = await self._inbox.find(self.state, id_)
@@ -249,19 +267,29 @@ class Device:
 
     def _land(self, seq: int) -> None:
         """This one is in flight no more, if it was."""
-        if seq in self._in_flight:
-            id_, size = self._in_flight.pop(seq)
-            self._bytes -= size
-            seqs = self._seqs[id_]
-            seqs.remove(seq)
-            if not seqs:
-                del self._seqs[id_]
+        entry = self._in_flight.pop(seq, None)
+        if entry is None:
+            return
+        self._bytes -= len(entry.wire)
+        if self._by_id is not None:
+            self._forget_id(entry)
+
+    def _forget_id(self, entry: Entry) -> None:
+        assert self._by_id is not None
+        seqs = self._by_id[entry.id]
+        del seqs[entry.seq]
+        if not seqs:
+            del self._by_id[entry.id]
+        if not self._in_flight:
+            self._by_id = None
 
     def _settle(self) -> None:
         """Move the cursor up to right below the oldest entry in flight."""
+        state = self.state
         if self._clean:
             oldest = next(iter(self._in_flight), None)
             cursor = self._position if oldest is None else oldest - 1
-            if cursor > self.state.cursor:
-                self.state.advance(cursor)
-        self._inbox.touch(self.state)
+            if cursor > state.cursor:
+                state.advance(cursor)
+        if not state.is_dirty:
+            self._inbox.touch(state)

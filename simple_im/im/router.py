@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from simple_im.im.device import Device
 from simple_im.im.sessions import Presence
 from simple_im.status import NO_SUCH_GROUP, NO_SUCH_USER, NOT_A_MEMBER
+from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Draft, Receipt
 from simple_im.wire.frames import Message
 
@@ -36,6 +37,8 @@ class Inbox(Protocol):
 
     async def append_again(self, draft: Draft, receipt: Receipt) -> None: ...
 
+    def write_with_next(self, state: DeviceState) -> None: ...
+
     async def acknowledge_again(self, draft: Draft, receipt: Receipt) -> bool: ...
 
 
@@ -60,6 +63,19 @@ class Router:
         if not self._users.is_known(message.to):
             return Deferred.fromCoroutine(self._look_up_user(message, device, presence, receipt))
         return self._append(message, (message.to,), device, presence, receipt)
+
+    def route_plain(
+        self, id_: bytes, to: int, head: bytes, device: Device, presence: Presence, receipt: Receipt
+    ) -> Deferred[None] | None:
+        """`route` for a plain message to a user, which needs no `Message` to be made where the user is known."""
+        if not self._users.is_known(to):
+            return self.route(Message("m", id_, to, head), device, presence, receipt)
+        state = device.state
+        if state.is_dirty:
+            self._inbox.write_with_next(state)
+        draft = Draft(state.user, state.device, id_, _recipients((to,), device, presence), head)
+        self._inbox.append(draft, receipt)
+        return None
 
     async def _look_up_user(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> None:
         if await self._users.exists(message.to):
@@ -93,6 +109,8 @@ class Router:
         self, message: Message, users: tuple[int, ...], device: Device, presence: Presence, receipt: Receipt
     ) -> Deferred[None] | None:
         draft = _draft(message, users, device, presence)
+        if device.state.is_dirty:
+            self._inbox.write_with_next(device.state)
         if message.dup:
             return Deferred.fromCoroutine(self._inbox.append_again(draft, receipt))
         self._inbox.append(draft, receipt)
@@ -105,10 +123,20 @@ async def _done(waiting: Deferred[None] | None) -> None:
 
 
 def _draft(message: Message, users: tuple[int, ...], device: Device, presence: Presence) -> Draft:
-    """The sender's own inbox is left out where nobody could miss anything: no other device is known, and this one has
-    acknowledged all there is, so that a device of later begins behind it anyway."""
-    sender, name = device.state.user, device.state.device
-    others = tuple([user for user in users if user != sender])
-    alone = len(presence.names) == 1 and device.caught_up
-    recipients = others if alone else (*others, sender)
-    return Draft(sender, name, message.id, recipients, message.head, message.tail)
+    state = device.state
+    recipients = _recipients(users, device, presence)
+    return Draft(state.user, state.device, message.id, recipients, message.head, message.tail)
+
+
+def _recipients(users: tuple[int, ...], device: Device, presence: Presence) -> tuple[int, ...]:
+    """The users whose inboxes get it: the sender last.
+
+    The sender's own is left out where nobody could miss anything: no other device is known, and this one has
+    acknowledged all there is, so that a device of later begins behind it anyway.
+    """
+    sender = device.state.user
+    if sender in users:
+        users = tuple([user for user in users if user != sender])
+    if len(presence.names) == 1 and device.caught_up:
+        return users
+    return (*users, sender)

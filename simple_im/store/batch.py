@@ -109,6 +109,8 @@ class Batch:
 
     def device_rows(self) -> list[DeviceRow]:
         """The dirty devices as they are now, to be written."""
+        for state in self.dirty:
+            state.is_dirty = False
         self._written = [(state, _row(state)) for state in self.dirty]
         return [row for _, row in self._written]
 
@@ -123,6 +125,8 @@ class Batch:
         for acked in self.acked:
             next_batch.acknowledge(acked)
         next_batch.dirty = {**self.dirty, **next_batch.dirty}
+        for state in self.dirty:
+            state.is_dirty = True
 
     def tell_stored(self) -> None:
         """Tell all who wait that it is on disk."""

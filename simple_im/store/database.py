@@ -10,8 +10,8 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -20,12 +20,13 @@ from twisted.enterprise import adbapi
 from simple_im.config import StartError
 from simple_im.status import StorageUnavailable
 from simple_im.store.mending import Mending, empty_log, log_of, rewrite_log
+from simple_im.store.opening import schema
 from simple_im.store.soundness import check
 from simple_im.store.trouble import CURE, OF_THE_DISK, Trouble, primary_code
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_CHUNKS: Final = (256, 64, 16, 4, 1)
+_CHUNKS: Final = (1024, 256, 64, 16, 4, 1)
 """Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
 
 _ROOM: Final = 1_048_576
@@ -69,12 +70,33 @@ class Cursor:
                 start += size
 
     def _some(self, sql: str, rows: Sequence[tuple[object, ...]], more: tuple[object, ...]) -> None:
-        row = "(" + ",".join("?" * len(rows[0])) + ")"
-        values = ",".join([row] * len(rows))
-        self._cursor.execute(sql.replace(":rows", values), [*(value for row in rows for value in row), *more])
+        values = [value for row in rows for value in row]
+        self._cursor.execute(_with_rows(sql, len(rows), len(rows[0])), [*values, *more])
+
+
+@cache
+def _with_rows(sql: str, rows: int, columns: int) -> str:
+    """`sql` for so many rows; few sizes and statements are ever asked for."""
+    row = "(" + ",".join("?" * columns) + ")"
+    return sql.replace(":rows", ",".join([row] * rows))
 
 
 Interaction = Callable[Concatenate[Cursor, _P], _T]
+
+
+class _Connection(adbapi.Connection):
+    """What a transaction runs on."""
+
+    def rollback(self) -> None:
+        """Where the database was closed and could not be opened again there is nothing to roll back."""
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            super().rollback()  # type: ignore[no-untyped-call]
+
+
+class _Pool(adbapi.ConnectionPool):
+    """Connections to one database, each of one thread."""
+
+    connectionFactory = _Connection
 
 
 class Database:
@@ -89,7 +111,7 @@ class Database:
 
     def start(self) -> None:
         """Start the thread; the reactor must be the one that will run."""
-        self._pool = adbapi.ConnectionPool(
+        self._pool = _Pool(  # type: ignore[no-untyped-call]
             "sqlite3",
             str(self._path),
             isolation_level=None,
@@ -99,7 +121,7 @@ class Database:
             cp_noisy=False,
             cp_openfun=_configure,
         )
-        self._pool.start()
+        self._pool.start()  # type: ignore[no-untyped-call]
 
     def stop(self) -> None:
         """Close the connection, when what was asked for is done."""
@@ -176,7 +198,7 @@ def prepare(path: Path, first: Interaction[[], _T]) -> _T:
 
     Raises `StartError`; a database that is damaged or is not ours stays as it is, byte by byte.
     """
-    steps = list(_schema())
+    steps = schema()
     try:
         check(path, steps)
         if log_of(path).exists():
@@ -214,10 +236,3 @@ def _upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for number, sql in enumerate(steps[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
-
-
-def _schema() -> Iterable[str]:
-    folder = resources.files("simple_im.store") / "schema"
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".sql"):
-            yield file.read_text(encoding="utf-8")

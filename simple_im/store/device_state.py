@@ -13,10 +13,23 @@ class DeviceState:
     Everything up to `cursor` is acknowledged. Above it single entries may be (`scattered` is the highest of them, 0
     for none; the rows are in the database). `sent` is the last seq sent on the IM door, on any connection; `shown` the
     last that `GET /offline` showed, `offered` the same since the last IM login. `holes` are ranges (after, to] below
-    `sent` whose entries the device was only shown. `logins` counts those on the IM door, in this process.
+    `sent` whose entries the device was only shown. `logins` counts those on the IM door, in this process. `is_dirty`
+    says that it has changed since it was last written, and will be.
     """
 
-    __slots__ = ("__weakref__", "cursor", "device", "holes", "logins", "offered", "scattered", "sent", "shown", "user")
+    __slots__ = (
+        "__weakref__",
+        "cursor",
+        "device",
+        "holes",
+        "is_dirty",
+        "logins",
+        "offered",
+        "scattered",
+        "sent",
+        "shown",
+        "user",
+    )
 
     def __init__(self, user: int, device: str, cursor: int = 0) -> None:
         self.user = user
@@ -24,6 +37,7 @@ class DeviceState:
         self.cursor = cursor
         self.sent = self.shown = self.offered = self.scattered = self.logins = 0
         self.holes: list[tuple[int, int]] = []
+        self.is_dirty = False
 
     def begin_login(self) -> int:
         """A login on the IM door: give the seq up to which nothing is sent on this connection, 0 for none.

@@ -45,7 +45,9 @@ class SQLiteInbox:
         self._gathering = Batch(held=False)
         self._committing: Batch | None = None
         self._states: WeakValueDictionary[tuple[int, str], DeviceState] = WeakValueDictionary()
+        self._touched: dict[DeviceState, None] = {}
         self._lazy: IDelayedCall | None = None
+        self._retry: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
 
     # Appending.
@@ -58,15 +60,17 @@ class SQLiteInbox:
         """
         if receipt.gone:
             return
-        if not self._sequence.available:
+        seq = self._sequence.take()
+        if not seq:
             receipt.refused([draft.id], STORAGE_UNAVAILABLE)
             self._reserve()
             return
-        seq, ts = self._sequence.take(), int(self._clock.seconds())
+        ts = int(self._clock.seconds())
         wire = stamped(draft.head, draft.tail, draft.sender, ts, seq)
         entry = Entry(seq, ts, draft.sender, draft.device, draft.id, draft.users, wire)
-        self._gathering.add(entry, receipt, draft.outgoing)
-        if not self._gathering.held:
+        gathering = self._gathering
+        gathering.add(entry, receipt, draft.outgoing)
+        if not gathering.held:
             self._outlet.deliver(entry)
 
     async def append_again(self, draft: Draft, receipt: Receipt) -> None:
@@ -108,8 +112,8 @@ class SQLiteInbox:
         """Write what has gathered, or, while a commit runs, when it ends."""
         if self._committing is not None or not self._gathering:
             return
-        if self._lazy is not None and self._lazy.active():
-            self._lazy.cancel()
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
         batch, self._committing = self._gathering, self._gathering
         self._gathering = Batch(held=batch.held)
         Deferred.fromCoroutine(self._write(batch)).addErrback(
@@ -121,6 +125,7 @@ class SQLiteInbox:
 
         Raises `StorageUnavailable` where the commit that was to write it has failed.
         """
+        self._gather_touched()
         if not self._gathering and self._committing is not None:
             await self._outcome(self._committing)
         elif self._gathering:
@@ -176,15 +181,11 @@ class SQLiteInbox:
             self.commit()
         self._gathering.held = True
         if self._committing is None:
-            self._commit_soon(RETRY_COMMIT)
+            self._retry = self._clock.callLater(RETRY_COMMIT, self.commit)
 
     def _reserve(self) -> None:
         """Have numbers to give out; where the database does not take that, the next commit or message tries again."""
         Deferred.fromCoroutine(self._sequence.reserve()).addErrback(_not_reserved)
-
-    def _commit_soon(self, delay: float = LAZY_COMMIT) -> None:
-        if self._lazy is None or not self._lazy.active():
-            self._lazy = self._clock.callLater(delay, self.commit)
 
     def _release(self) -> None:
         if self._drained and not self.full:
@@ -287,10 +288,30 @@ class SQLiteInbox:
     # Acknowledging.
 
     def touch(self, state: DeviceState) -> None:
-        """The state has changed; it is written with the next commit, soon."""
-        self._gathering.dirty[state] = None
-        if self._committing is None:
-            self._commit_soon()
+        """The state has changed; it is written soon."""
+        state.is_dirty = True
+        self._touched[state] = None
+        if self._lazy is None:
+            self._lazy = self._clock.callLater(LAZY_COMMIT, self._write_touched)
+
+    def write_with_next(self, state: DeviceState) -> None:
+        """The state is written with what is appended next."""
+        if state in self._touched:
+            del self._touched[state]
+            self._gathering.dirty[state] = None
+
+    def _write_touched(self) -> None:
+        """Every device a tenth of a second, and not with every commit: there may be as many as there are messages."""
+        self._gather_touched()
+        if self._retry is None or not self._retry.active():
+            self.commit()
+
+    def _gather_touched(self) -> None:
+        if self._lazy is not None and self._lazy.active():
+            self._lazy.cancel()
+        self._lazy = None
+        self._gathering.dirty.update(self._touched)
+        self._touched.clear()
 
     def acknowledge_range(self, state: DeviceState, after: int, to: int) -> None:
         """The entries with `after` < seq <= `to`, above the cursor, are acknowledged; the cursor stays."""

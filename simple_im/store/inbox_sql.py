@@ -59,10 +59,7 @@ def write_batch(
     devices: list[DeviceRow],
 ) -> None:
     """One commit: a handful of statements whatever the batch's size."""
-    cursor.many(
-        _ADD_ENTRIES,
-        [(e.seq, e.ts, e.sender, e.device, e.id, " ".join(map(str, e.users)), e.wire) for e in entries],
-    )
+    cursor.many(_ADD_ENTRIES, [_entry_row(entry) for entry in entries])
     cursor.many(_ADD_TO_INBOXES, [(user, e.seq) for e in entries for user in e.users])
     cursor.many(_REMOVE_OUTGOING, outgoing)
     cursor.many(_ACKNOWLEDGE, acked)
@@ -71,6 +68,13 @@ def write_batch(
         [(row.cursor, row.sent, row.shown, row.offered, row.holes, row.user, row.device) for row in devices],
     )
     cursor.many(_FORGET_PASSED, [(row.user, row.device, row.cursor) for row in devices if row.scattered])
+
+
+def _entry_row(entry: Entry) -> tuple[object, ...]:
+    """As the table has it; Python's sqlite3 takes a bytearray as it is, and looks for adapters for bytes."""
+    users = str(entry.users[0]) if len(entry.users) == 1 else " ".join(map(str, entry.users))
+    id_, wire = bytearray(entry.id), bytearray(entry.wire)
+    return entry.seq, entry.ts, entry.sender, entry.device, id_, users, wire
 
 
 def read_page(

@@ -14,9 +14,11 @@ import contextlib
 import errno
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from simple_im.store.opening import READING, opened
 from simple_im.store.trouble import primary_code
 
 _CHUNK: Final = 1_048_576
@@ -69,7 +71,7 @@ def rewrite_log(path: Path) -> None:
     It has to be there before any of it goes into the database file: a power failure meanwhile would else leave a
     mixture of the two.
     """
-    with contextlib.closing(_reader(path)), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+    with _log_kept(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")  # nobody else writes meanwhile
         try:
             _write_again(log_of(path))
@@ -80,11 +82,12 @@ def rewrite_log(path: Path) -> None:
             writer.execute("ROLLBACK")
 
 
-def _reader(path: Path) -> sqlite3.Connection:
-    """While it is open, a connection that is closed does not empty the log; nor does this one, which only reads."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    return connection
+@contextlib.contextmanager
+def _log_kept(path: Path) -> Iterator[None]:
+    """Meanwhile a connection that is closed does not empty the log; nor does the one here, which only reads."""
+    with opened(path, READING) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        yield
 
 
 def log_of(path: Path) -> Path:

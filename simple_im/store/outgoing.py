@@ -7,14 +7,16 @@ there it is kept in `outgoing`: a crash, or a disk that is full, between the cha
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from simple_im.status import StorageUnavailable
 from simple_im.store.database import Cursor, Database
 from simple_im.store.entries import Draft, Receipt
 from simple_im.wire.toml import quote, write_entry
@@ -66,8 +68,10 @@ def post(cursor: Cursor, notice: Notice, users: Iterable[int]) -> Draft:
     return replace(draft, outgoing=cursor.one()[0])
 
 
-async def deliver(inbox: Inbox, drafts: Iterable[Draft]) -> list[Draft]:
+async def deliver(inbox: Inbox, drafts: Sequence[Draft]) -> list[Draft]:
     """Append messages of the server's own making; on return each is on disk, but for those given back."""
+    if not drafts:
+        return []
     delivery = _Delivery(drafts)
     for draft in drafts:
         inbox.append(draft, delivery)
@@ -90,14 +94,24 @@ class Outgoing:
             self._clock.callLater(RETRY, self._again, refused)
 
     def _again(self, drafts: list[Draft]) -> None:
-        sending = Deferred.fromCoroutine(self.send(*map(_repeated, drafts)))
-        sending.addErrback(lambda failure: log.failure("notices could not be sent", failure))
+        Deferred.fromCoroutine(self.send(*map(_repeated, drafts))).addErrback(_not_sent)
 
     async def recover(self) -> None:
-        """Send what an earlier run has left behind; raises `StorageUnavailable`."""
-        left = await self._database.read(_left)
+        """Send what an earlier run has left behind, as soon as it can be read."""
+        try:
+            left = await self._database.read(_left)
+        except StorageUnavailable:
+            self._clock.callLater(RETRY, self._recover_again)
+            return
         if left:
             await self.send(*map(_repeated, left))
+
+    def _recover_again(self) -> None:
+        Deferred.fromCoroutine(self.recover()).addErrback(_not_sent)
+
+
+def _not_sent(failure: Failure) -> None:
+    log.failure("notices could not be sent", failure)
 
 
 class _Delivery:

@@ -34,20 +34,21 @@ class Sequence:
         self._reserved: int | None = None
         self._reserving = False
 
-    @property
-    def available(self) -> bool:
-        """Whether there is a number to take; if not, the database has not taken the next epoch yet."""
-        if self._next == self._end and self._reserved is not None:
-            self._next = (self._reserved << SPAN_BITS) + 1
-            self._end = (self._reserved << SPAN_BITS) + self._span
-            self._reserved = None
-        return self._next < self._end
-
     def take(self) -> int:
-        """The next number; only when `available`."""
+        """The next number; 0 where the database has not taken the next epoch yet."""
+        if self._next == self._end and not self._begin_next_epoch():
+            return 0
         taken = self._next
-        self._next += 1
+        self._next = taken + 1
         return taken
+
+    def _begin_next_epoch(self) -> bool:
+        if self._reserved is None:
+            return False
+        self._next = (self._reserved << SPAN_BITS) + 1
+        self._end = (self._reserved << SPAN_BITS) + self._span
+        self._reserved = None
+        return True
 
     async def reserve(self) -> None:
         """Have the next epoch on disk when half of this one is used up; raises `StorageUnavailable`."""

@@ -6,17 +6,11 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
-EPOCH_LEAP: Final = 1_024
-"""How far the epoch in a copy is above the node's. The node raises it by one a start, so no `seq` that it gives out
-later, in up to so many starts, is one of a node that starts from the copy."""
-VERSION_LEAP: Final = 1_024
-"""The same for versions of contact lists: a client that has seen a later one is sent all of its list again."""
-ID_LEAP: Final = 100_000
-"""The same for ids of users and groups: who signs up after a restoration does not get those of somebody else's."""
+from simple_im.store.mending import log_of
+from simple_im.store.opening import AT_REST, READING, WRITING, opened
 
 _PAGES: Final = 1_024
 """What is copied in one step, within the one transaction: 4 MiB."""
@@ -38,14 +32,52 @@ class Counts:
         )
 
 
+@dataclass(frozen=True)
+class Leap:
+    """How far all that a node counts up is raised."""
+
+    epochs: int
+    versions: int
+    """Of contact lists: a client that has seen an earlier one is sent all of its list again."""
+    ids: int
+    """Of users and of groups."""
+
+
 def copy_database(source: Path, target: Path, progress: Callable[[], None]) -> None:
-    """Copies a database as it is at one moment, into the empty file `target`; raises sqlite3.Error.
+    """Copies a database as it is at one moment, into the empty file `target`; raises sqlite3.Error, OSError.
 
     It is one read transaction, which a writer does not wait for, and has what a killed node left in its `-wal`. The
-    source is opened for reading, so nothing of it is changed. `progress` is called after every few MiB; the last of
-    the target is not on disk before the caller syncs it.
+    source is opened for reading, so nothing of it is changed, and nothing appears beside the database of a node that
+    was stopped. `progress` is called after every few MiB; the last of the target is not on disk before the caller
+    syncs it.
     """
-    with _opened(_uri(source, "mode=ro")) as original, _opened(_uri(target, "mode=rw")) as copy:
+    if not _copied_at_rest(source, target, progress):
+        _copy(source, READING, target, progress)
+
+
+def _copied_at_rest(source: Path, target: Path, progress: Callable[[], None]) -> bool:
+    """Whether it could be copied without looking for a log: nobody had it open before, nor wrote to it meanwhile."""
+    before = _rest(source)
+    if before is None:
+        return False
+    try:
+        _copy(source, AT_REST, target, progress)
+    except sqlite3.Error:
+        if _rest(source) == before:
+            raise
+    return _rest(source) == before
+
+
+def _rest(path: Path) -> tuple[int, int, int] | None:
+    """What is another after every write to a database; None where one has it open, or had as it was killed."""
+    if log_of(path).exists() or path.with_name(f"{path.name}-journal").exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _copy(source: Path, mode: str, target: Path, progress: Callable[[], None]) -> None:
+    with opened(source, mode) as original, opened(target, WRITING) as copy:
         copy.execute("PRAGMA synchronous=OFF")
         original.execute("BEGIN")
         original.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -53,25 +85,25 @@ def copy_database(source: Path, target: Path, progress: Callable[[], None]) -> N
         copy.execute("PRAGMA journal_mode=DELETE")
 
 
-def leap(path: Path) -> None:
-    """Puts all that a node counts up beyond what the node that was copied will have given out; raises sqlite3.Error."""
+def epoch(path: Path) -> int:
+    """The epoch of the last start; raises sqlite3.Error."""
+    with _unchanged(path) as copy:
+        return int(copy.execute("SELECT epoch FROM node").fetchone()[0])
+
+
+def leap(path: Path, by: Leap) -> None:
+    """Raises all that a node counts up; raises sqlite3.Error."""
     with _transaction(path) as copy:
-        copy.execute("UPDATE node SET epoch = epoch + ?", (EPOCH_LEAP,))
-        copy.execute("UPDATE contact SET version = version + ?", (VERSION_LEAP,))
-        copy.execute("UPDATE user SET contact_version = contact_version + ?", (VERSION_LEAP,))
+        copy.execute("UPDATE node SET epoch = epoch + ?", (by.epochs,))
+        copy.execute("UPDATE contact SET version = version + ?", (by.versions,))
+        copy.execute("UPDATE user SET contact_version = contact_version + ?", (by.versions,))
         for table in ("user", "group"):
             copy.execute(
                 "INSERT INTO sqlite_sequence (name, seq)"
                 " SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)",
                 (table, table),
             )
-            copy.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = ?", (ID_LEAP, table))
-
-
-def skip_epochs(path: Path, number: int) -> None:
-    """Leaves out so many epochs; raises sqlite3.Error."""
-    with _transaction(path) as copy:
-        copy.execute("UPDATE node SET epoch = epoch + ?", (number,))
+            copy.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = ?", (by.ids, table))
 
 
 def forget_files(path: Path, names: list[tuple[str, str]]) -> None:
@@ -100,12 +132,6 @@ def schema_version(path: Path) -> int:
         return int(copy.execute("PRAGMA user_version").fetchone()[0])
 
 
-def known_schema_version() -> int:
-    """The newest that this simple_im knows: that of the last of its numbered files."""
-    folder = resources.files("simple_im.store") / "schema"
-    return sum(file.name.endswith(".sql") for file in folder.iterdir())
-
-
 def damage(path: Path) -> str | None:
     """What is wrong within it, in SQLite's words, or None; raises sqlite3.Error."""
     with _unchanged(path) as copy:
@@ -116,24 +142,14 @@ def damage(path: Path) -> str | None:
         return None if broken is None else f"a row of table {broken[0]} refers to one of {broken[2]} that is not there"
 
 
-def _uri(path: Path, parameters: str) -> str:
-    return f"{path.absolute().as_uri()}?{parameters}"
-
-
-@contextlib.contextmanager
-def _opened(uri: str) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        yield connection
-
-
 def _unchanged(path: Path) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-    """A database that nobody writes to, opened so that nothing appears beside it either."""
-    return _opened(_uri(path, "mode=ro&immutable=1"))
+    """That in a backup, to which nobody writes."""
+    return opened(path, AT_REST)
 
 
 @contextlib.contextmanager
 def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
-    with _opened(_uri(path, "mode=rw")) as connection:
+    with opened(path, WRITING) as connection:
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("BEGIN")
         yield connection

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from simple_im.config import StartError
 from simple_im.store.mending import log_of
+from simple_im.store.opening import AT_REST, READING, opened
 from simple_im.store.trouble import CURE, primary_code
 
 CHECK_TIME: Final = 2.0
@@ -36,7 +37,7 @@ def check(path: Path, steps: Sequence[str]) -> None:
     if size < _HEADER and log_size:
         raise _damaged(path, f"it has {size} bytes, and its log {log_of(path)} has {log_size}")
     if size:
-        with _unchanged(path, bool(log_size)) as connection:
+        with opened(path, READING if log_size else AT_REST) as connection:
             _check_schema(connection, path, steps)
             if not log_size:
                 _check_end(connection, path, size)
@@ -45,14 +46,6 @@ def check(path: Path, steps: Sequence[str]) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextlib.contextmanager
-def _unchanged(path: Path, has_log: bool) -> Iterator[sqlite3.Connection]:
-    """A connection that does not write. Only `immutable` makes no log where there is none, and it reads none either."""
-    uri = path.absolute().as_uri() + ("?mode=ro" if has_log else "?mode=ro&immutable=1")
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        yield connection
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:

@@ -100,10 +100,12 @@ class Tokens:
         return session
 
     async def _note_use(self, found: _Found) -> None:
-        """One that can't be noted down is a use all the same."""
-        if found.is_due:
-            with contextlib.suppress(StorageUnavailable):
-                await self._database.write(_prolong, [found.session.token_hash], int(self._now()))
+        """One that can't be noted down is a use all the same; one of a token that is gone meanwhile is none."""
+        if not found.is_due:
+            return
+        with contextlib.suppress(StorageUnavailable):
+            if not await self._database.write(_use, found.session.token_hash, int(self._now())):
+                raise TokenError()
 
     async def revoke(self, hash_: bytes) -> None:
         """The token is good for nothing any more."""
@@ -164,6 +166,12 @@ _SEEN: Final = """
     FROM (SELECT DISTINCT t.user, t.device FROM given AS g CROSS JOIN token AS t ON t.hash = g.hash) AS s
     WHERE device.user = s.user AND device.name = s.device
 """
+
+
+def _use(cursor: Cursor, hash_: bytes, now: int) -> bool:
+    """Whether there is the token, whose use this is."""
+    _prolong(cursor, [hash_], now)
+    return cursor.execute("SELECT 1 FROM token WHERE hash = ?", (hash_,)).one() is not None
 
 
 def _prolong(cursor: Cursor, hashes: list[bytes], now: int) -> None:

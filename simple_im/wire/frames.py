@@ -7,7 +7,7 @@ that they are compared, stored and written without being read again; see `toml.q
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -74,9 +74,10 @@ def read(frame: bytes, device: bytes, *, compact: bool = False) -> list[Item]:
 
     `device` is the (quoted) name that the connection logged in as: `d` whatever the frame says.
     """
-    item = plain.read(frame, device)
-    if item is not None:
-        return [Ack(item.id) if item.to < 0 else Message("m", item.id, item.to, item.head)]
+    found = plain.read(frame, device)
+    if found is not None:
+        id_, to, head = found
+        return [Ack(id_) if to < 0 else Message("m", id_, to, head)]
     return read_any(frame, device, compact=compact)
 
 
@@ -216,9 +217,9 @@ def answer(id_: bytes | None, reason: str | None = None, more: Mapping[str, int]
     return b"".join(parts)
 
 
-def acknowledgement(id_: bytes) -> bytes:
-    """`[[a]]`: the message with this id is on disk."""
-    return b'[[a]]\nid = "%b"\n\n' % id_
+def acknowledgements(ids: Sequence[bytes]) -> bytes:
+    """`[[a]]` for each id: the message is on disk."""
+    return b'[[a]]\nid = "%b"\n\n' % b'"\n\n[[a]]\nid = "'.join(ids)
 
 
 def bye(reason: str) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from simple_im.backup import folder, restoring
 from simple_im.backup.restoring import restore
 from simple_im.state import StateDirectory
-from tests.backup.case import NOW, PICTURE, BackupCase, ask, image
+from tests.backup.case import NOW, PICTURE, BackupCase, ask, execute, forge, image
 
 
 class RestoreCase(BackupCase):
@@ -21,8 +21,16 @@ class RestoreCase(BackupCase):
         self.take()
         self.restored = self.directory / "restored"
 
+        self.asked: list[int] = []
+        self.drawn = 0
+
     def restore(self, minutes: int = 0) -> None:
-        restore(self.target, self.restored, NOW + timedelta(minutes=minutes))
+        restore(self.target, self.restored, NOW + timedelta(minutes=minutes), self.chance)
+
+    def chance(self, end: int) -> int:
+        """A throw of the dice, which is the test's."""
+        self.asked.append(end)
+        return self.drawn % end
 
     def epoch(self, state: Path) -> int:
         ((epoch,),) = ask(state / "simple_im.db", "SELECT epoch FROM node")
@@ -31,27 +39,17 @@ class RestoreCase(BackupCase):
 
 class RestoredTests(RestoreCase):
     def test_same(self) -> None:
-        """The state is the backup without its manifest, private as it was, and the backup stays as it is."""
+        """The state is the backup without its manifest, private as it was, and the backup stays as it is.
+
+        Only the database is another, in what the node counts up.
+        """
         before = image(self.target)
         self.restore()
         after = image(self.restored)
         self.assertEqual(image(self.target), before)
-        self.assertEqual({name: before[name] for name in after}, after)
         self.assertEqual(before.keys() - after.keys(), {"backup.toml"})
+        self.assertEqual({name for name in after if after[name] != before[name]}, {"simple_im.db"})
         self.assertEqual(stat.S_IMODE(self.restored.stat().st_mode), 0o700)
-
-    def test_restored_again(self) -> None:
-        """A backup that is restored again later gives out none of the numbers of the first time."""
-        self.restore()
-        first = self.epoch(self.restored)
-        self.restored.rename(self.directory / "lost again")
-        self.restore(minutes=90)
-        self.assertEqual(self.epoch(self.restored), first + 90)
-
-    def test_clock_behind(self) -> None:
-        """A clock that is behind the backup's does not take epochs back."""
-        self.restore(minutes=-90)
-        self.assertEqual(self.epoch(self.restored), self.epoch(self.target))
 
     def test_checkout(self) -> None:
         """The state directory of a checkout, with its README, counts as empty, and the README stays."""
@@ -59,7 +57,7 @@ class RestoredTests(RestoreCase):
         (self.restored / "README.md").write_text("read me")
         self.restore()
         self.assertEqual((self.restored / "README.md").read_text(), "read me")
-        self.assertEqual(self.epoch(self.restored), self.epoch(self.target))
+        self.assertGreater(self.epoch(self.restored), self.epoch(self.target))
         self.assertEqual(stat.S_IMODE(self.restored.stat().st_mode), 0o700)
 
     def test_on_disk_before_its_name(self) -> None:
@@ -67,6 +65,59 @@ class RestoredTests(RestoreCase):
         synced = self.watch_syncs()
         self.restore(minutes=5)
         self.assertEqual(synced.keys(), {str(self.directory)})
+
+
+class LeapTests(RestoreCase):
+    """What a restored node gives out differs from the backup's, and from every other restoration's by chance."""
+
+    def restored_at(self, drawn: int, minutes: int = 0) -> Path:
+        """The database of a restoration."""
+        self.drawn, self.restored = drawn, self.directory / f"restored {drawn} {minutes}"
+        self.restore(minutes)
+        return self.restored / "simple_im.db"
+
+    def test_seq(self) -> None:
+        """The epoch is above the backup's, by up to 1/128 of all that there are, as chance will have it."""
+        before = self.epoch(self.target)
+        for drawn in (0, 1, 7_000):
+            self.restored_at(drawn)
+            self.assertEqual(self.epoch(self.restored), before + 1 + drawn)
+        self.assertEqual(self.asked[0], (2**21 - before) // 128)
+
+    def test_bound(self) -> None:
+        """However often a backup of a restored node is restored, `seq` stays below 2^53."""
+        for epoch, end in ((2**20, 2**13), (2**21 - 200, 1), (2**21 - 2, 1)):
+            with execute(self.target / "simple_im.db") as database:
+                database.execute("UPDATE node SET epoch = ?", (epoch,))
+            forge(self.target)
+            self.restored_at(epoch - 1)
+            self.assertEqual(self.asked[-2], end)
+            self.assertLess(self.epoch(self.restored) << 32, 2**53)
+
+    def test_ids(self) -> None:
+        """So it is with ids of users and groups."""
+        for drawn in (0, 1, 99_999_999):
+            with execute(self.restored_at(drawn)) as database:
+                database.execute("INSERT INTO user (phone, name, password, created) VALUES ('3', 'Cat', '', 0)")
+                database.execute("""INSERT INTO "group" (name, creator, g_key, created) VALUES ('all', 1, '', 0)""")
+                self.assertEqual(database.execute("SELECT max(id) FROM user").fetchone(), (2 + 100_000 + drawn + 1,))
+                self.assertEqual(database.execute('SELECT id FROM "group"').fetchone(), (100_000 + drawn + 1,))
+        self.assertEqual(self.asked[1], 100_000_000)
+
+    def test_versions(self) -> None:
+        """A client that has a list of the first restored node is shown all of its list again by the second."""
+        first, second = (
+            ask(self.restored_at(drawn, minutes), "SELECT version FROM contact UNION SELECT contact_version FROM user")
+            for drawn, minutes in ((9_000, 10), (5, 11))
+        )
+        self.assertGreater(min(second)[0], max(first)[0] + 60_000)
+
+    def test_clock_behind(self) -> None:
+        """A clock that is behind the backup's takes nothing back."""
+        database = self.restored_at(0, minutes=-90)
+        self.assertGreater(self.epoch(self.restored), self.epoch(self.target))
+        versions = "SELECT contact_version FROM user"
+        self.assertEqual(ask(database, versions), ask(self.target / "simple_im.db", versions))
 
 
 class RefusalTests(RestoreCase):

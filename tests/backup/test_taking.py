@@ -15,12 +15,12 @@ from simple_im import __version__
 from simple_im.backup import taking
 from simple_im.backup.folder import Piece, copy_file
 from simple_im.backup.manifest import Manifest, write_manifest
-from simple_im.backup.taking import take
+from simple_im.backup.taking import LEAP, take
 from simple_im.backup.verifying import verify
 from simple_im.store import snapshot
 from simple_im.store.database import prepare
 from simple_im.store.sequence import raise_epoch
-from simple_im.store.snapshot import EPOCH_LEAP, ID_LEAP, VERSION_LEAP, Counts
+from simple_im.store.snapshot import Counts
 from tests.backup.case import NOW, PICTURE, SOUND, BackupCase, ask, execute, image
 
 
@@ -94,7 +94,7 @@ class LeapTests(BackupCase):
     def test_seq(self) -> None:
         """Its first epoch is above a thousand more starts of the first node."""
         self.take()
-        for _ in range(EPOCH_LEAP):
+        for _ in range(LEAP.epochs):
             epoch = prepare(self.state / "simple_im.db", raise_epoch)
         self.assertGreater(prepare(self.target / "simple_im.db", raise_epoch), epoch)
 
@@ -104,19 +104,19 @@ class LeapTests(BackupCase):
         with execute(self.target / "simple_im.db") as copy:
             copy.execute("INSERT INTO user (phone, name, password, created) VALUES ('3', 'Cat', '', 0)")
             copy.execute("""INSERT INTO "group" (name, creator, g_key, created) VALUES ('all', 1, '', 0)""")
-            self.assertEqual(copy.execute("SELECT max(id) FROM user").fetchone(), (2 + ID_LEAP + 1,))
-            self.assertEqual(copy.execute('SELECT id FROM "group"').fetchone(), (ID_LEAP + 1,))
+            self.assertEqual(copy.execute("SELECT max(id) FROM user").fetchone(), (2 + LEAP.ids + 1,))
+            self.assertEqual(copy.execute('SELECT id FROM "group"').fetchone(), (LEAP.ids + 1,))
 
     def test_versions(self) -> None:
         """A client with a later version of its contact list is shown all of it again."""
         self.take()
         self.assertEqual(
             ask(self.target / "simple_im.db", "SELECT version FROM contact ORDER BY user"),
-            [(3 + VERSION_LEAP,), (1 + VERSION_LEAP,)],
+            [(3 + LEAP.versions,), (1 + LEAP.versions,)],
         )
         self.assertEqual(
             ask(self.target / "simple_im.db", "SELECT contact_version FROM user ORDER BY id"),
-            [(3 + VERSION_LEAP,), (1 + VERSION_LEAP,)],
+            [(3 + LEAP.versions,), (1 + LEAP.versions,)],
         )
 
 
@@ -130,6 +130,13 @@ class NodeTests(BackupCase):
         self.take()
         after = image(self.state)
         self.assertEqual({**after, "simple_im.db-shm": before["simple_im.db-shm"]}, before)
+
+    def test_stopped_node(self) -> None:
+        """Beside the database of a node that was stopped nothing appears; its directory need not be writable."""
+        before = image(self.state)
+        self.assertNotIn("simple_im.db-wal", before)
+        self.take()
+        self.assertEqual(image(self.state), before)
 
     def leave_wal(self) -> None:
         """A process that has committed and is killed."""
@@ -161,12 +168,33 @@ class NodeTests(BackupCase):
 
     def test_one_moment(self) -> None:
         """What a node commits while page after page is copied is not in the copy, and does not start it again."""
+        with execute(self.state / "simple_im.db") as node:
+            node.execute("SELECT * FROM node").fetchall()
+            self.take_while_written()
+        self.assertEqual(verify(self.target).counts.devices, 3)
+        self.assertEqual(ask(self.target / "simple_im.db", "SELECT name FROM user"), [("Ann",), ("Bob",)])
+
+    def test_started_meanwhile(self) -> None:
+        """A node that starts while the database is copied as one at rest has it copied again, as of one moment."""
+        commits = self.take_while_written()
+        devices = verify(self.target).counts.devices
+        self.assertGreater(devices, 3)
+        self.assertLess(devices, 3 + commits)
+        name = "x" * (devices - 3)
+        self.assertEqual(
+            ask(self.target / "simple_im.db", "SELECT name FROM user"), [(f"Ann{name}",), (f"Bob{name}",)]
+        )
+
+    def take_while_written(self) -> int:
+        """A backup with a commit after each page; how many those were."""
         commits: list[int] = []
 
         def commit(_copy: Path) -> None:
             with execute(self.state / "simple_im.db") as database:
+                database.execute("BEGIN")
                 database.execute("INSERT INTO device (user, name, cursor, seen) VALUES (1, ?, 0, 0)", (len(commits),))
                 database.execute("UPDATE user SET name = name || 'x'")
+                database.execute("COMMIT")
             commits.append(1)
             self.assertLess(len(commits), 1_000)
 
@@ -174,8 +202,7 @@ class NodeTests(BackupCase):
         self.patch(taking, "sync", commit)
         self.take()
         self.assertGreater(len(commits), 10)
-        self.assertEqual(verify(self.target).counts.devices, 3)
-        self.assertEqual(ask(self.target / "simple_im.db", "SELECT name FROM user"), [("Ann",), ("Bob",)])
+        return len(commits)
 
     def test_file_that_goes(self) -> None:
         """A file that the retention removes meanwhile is not in the copied database either."""

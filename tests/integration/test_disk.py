@@ -162,13 +162,24 @@ class FullDiskTests(DiskCase):
         self.assert_kept()
 
     def test_places_are_kept(self) -> None:
-        """What a device acknowledges meanwhile is kept in memory and written when there is room."""
+        """What a device acknowledges meanwhile is kept in memory, and written when there is room with what the device
+        sends."""
         self.pad.acknowledge("m1")
         self.pad.ping()
         self.disk.leave_room(None)
-        self.send_until_stored()
+        until(self.pad_sends, "nothing is stored any more")
         self.lose_power(1)
         self.assertNotIn("m1", self.found("pad"))
+
+
+    def pad_sends(self) -> bool:
+        """Have the pad send a message; whether it is stored."""
+        self.sent += 1
+        id_ = f"pad{self.sent}"
+        self.pad.send_message(self.reader.id, id_)
+        while (answer := self.pad.receive())[1]["id"] != id_:
+            pass
+        return answer[0] == "a"
 
 
 class FailedSyncTests(DiskCase):

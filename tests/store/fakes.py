@@ -96,7 +96,7 @@ class SteppedDatabase(Database):
         self.attempts = 0
         self._connection = sqlite3.connect(self._path, isolation_level=None)
         self._connection.execute("PRAGMA foreign_keys=ON")
-        for step in database_module._schema():
+        for step in database_module.schema():
             self._connection.executescript(step)
         self._asked: deque[tuple[Callable[[], object], Deferred[Any]]] = deque()
         self._done: deque[tuple[object, Deferred[Any]]] = deque()

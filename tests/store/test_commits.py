@@ -64,24 +64,43 @@ class GroupCommitTests(SteppedCase):
         self.assertEqual(self.database.rows("SELECT sent FROM device"), [(7,)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_acknowledgements_ride_along(self) -> None:
-        """They go with the next commit where one comes first, and need none of their own."""
-        state = self.device(2)
-        state.sent = 7
-        self.inbox.touch(state)
-        self.append(draft(b"a", 2))
+    def test_acknowledgements_of_one_who_sends(self) -> None:
+        """They go with the message that the device sends next, and those of other devices do not."""
+        states = [self.device(user, "phone") for user in (2, 3)]
+        for state in states:
+            state.sent = 7
+            self.inbox.touch(state)
+        self.inbox.write_with_next(states[0])
+        self.append(draft(b"a", 4))
         self.database.settle()
-        self.assertEqual(self.database.rows("SELECT sent FROM device"), [(7,)])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.database.rows("SELECT user, sent FROM device"), [(2, 7), (3, 0)])
+        self.clock.advance(LAZY_COMMIT)
+        self.database.settle()
+        self.assertEqual(self.database.rows("SELECT user, sent FROM device"), [(2, 7), (3, 7)])
+
+    def test_one_a_moment(self) -> None:
+        """However often a state changes, and however many commits there are, it is written once in that time."""
+        state = self.device(2)
+        for number in range(10):
+            state.sent = number
+            self.inbox.touch(state)
+            self.append(draft(b"%d" % number, 3))
+            self.database.settle()
+        self.assertEqual(self.database.rows("SELECT sent FROM device"), [(0,)])
+        self.clock.advance(LAZY_COMMIT)
+        self.database.settle()
+        self.assertEqual(self.database.rows("SELECT sent FROM device"), [(9,)])
 
     def test_touched_while_committing(self) -> None:
         """A change that comes while a commit runs is not lost: it is in the next."""
         state = self.device(2)
         state.sent = 7
         self.inbox.touch(state)
-        self.inbox.commit()
+        self.start(self.inbox.flush())
         state.sent = 8
         self.inbox.touch(state)
+        self.database.settle()
+        self.clock.advance(LAZY_COMMIT)
         self.database.settle()
         self.assertEqual(self.database.rows("SELECT sent FROM device"), [(8,)])
 
@@ -90,7 +109,7 @@ class GroupCommitTests(SteppedCase):
         state = self.device(2)
         state.sent = 7
         self.inbox.touch(state)
-        self.inbox.commit()
+        self.start(self.inbox.flush())
         state.sent = 8
         self.database.settle()
         self.assertEqual(self.database.rows("SELECT sent FROM device"), [(7,)])

@@ -16,7 +16,7 @@ from simple_im.status import StorageUnavailable
 from simple_im.store import database as database_module
 from simple_im.store.database import Cursor, Database, prepare
 
-STEPS = tuple(database_module._schema())
+STEPS = tuple(database_module.schema())
 NEWEST = len(STEPS)
 
 
@@ -46,7 +46,7 @@ class PrepareTests(SynchronousTestCase):
     @contextmanager
     def patched_steps(self, *steps: str) -> Iterator[None]:
         """A simple_im that knows these steps."""
-        patch = self.patch(database_module, "_schema", lambda: steps)
+        patch = self.patch(database_module, "schema", lambda: steps)
         yield
         patch.restore()
 

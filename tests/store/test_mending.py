@@ -105,7 +105,6 @@ class MendingTests(TestCase):
         await self.fail_commit(sqlite3.SQLITE_IOERR_FSYNC)
         FaultyConnection.failing["PRAGMA journal_mode"] = sqlite3.SQLITE_CANTOPEN
         await self.refused(3)
-        self.flushLoggedErrors(sqlite3.ProgrammingError)
         with self.assertRaises(StorageUnavailable):
             await self.database.read(epoch)
         FaultyConnection.failing.clear()

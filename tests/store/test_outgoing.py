@@ -6,7 +6,8 @@ import tomllib
 
 from twisted.internet.defer import Deferred
 
-from simple_im.status import NotFound
+from simple_im.status import NotFound, StorageUnavailable
+from simple_im.store import outgoing as outgoing_module
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Draft, Entry
 from simple_im.store.inbox import SQLiteInbox
@@ -26,6 +27,13 @@ def post_one(cursor: Cursor, text: str = "hi") -> Draft:
 
 def texts(entries: list[Entry]) -> list[str]:
     return [str(tomllib.loads(entry.wire.decode())["n"][0]["text"]) for entry in entries]
+
+
+_LEFT = outgoing_module._left
+
+
+def _unreadable(cursor: Cursor) -> list[Draft]:
+    raise StorageUnavailable()
 
 
 class OutgoingCase(SteppedCase):
@@ -195,6 +203,22 @@ class RecoverTests(OutgoingCase):
         self.database.broken = False
         self.pass_time()
         self.assertEqual((self.stored(), self.left()), (["a"], 0))
+
+
+    def test_disk_is_not_read(self) -> None:
+        """Where it can't even be read what is left, that is tried again."""
+        self.post("a")
+        self.patch(outgoing_module, "_left", _unreadable)
+        self.successResultOf(self.recovering())
+        self.assertEqual((self.stored(), self.left()), ([], 1))
+        self.patch(outgoing_module, "_left", _LEFT)
+        self.pass_time()
+        self.assertEqual((self.stored(), self.left()), (["a"], 0))
+
+    def recovering(self) -> Deferred[None]:
+        recovering = self.start(self.outgoing.recover())
+        self.database.settle()
+        return recovering
 
 
 class SmallSpanTests(OutgoingCase):

@@ -231,6 +231,18 @@ class ClaimTests(TokenCase):
         self.assertTrue(self.is_good(new))
 
 
+    def test_old_while_new(self) -> None:
+        """A login with an older token, whose use is to be noted, does not come in while a newer one's revokes it."""
+        old = self.lasting()
+        self.now += TOKEN_TOUCH
+        new = self.issue()
+        first = self.start(self.tokens.claim(new, 1, PHONE))
+        late = self.start(self.tokens.claim(old, 1, PHONE))
+        self.database.settle()
+        self.successResultOf(first)
+        self.failureResultOf(late, TokenError)
+
+
 class UnavailableTests(TokenCase):
     """While the database takes nothing."""
 

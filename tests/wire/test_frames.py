@@ -275,7 +275,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_acknowledgement(self) -> None:
         """`[[a]]` with the id."""
-        self.assertEqual(frames.acknowledgement(b"a_02"), b'[[a]]\nid = "a_02"\n\n')
+        self.assertEqual(frames.acknowledgements([b"a_02"]), b'[[a]]\nid = "a_02"\n\n')
 
     def test_bye(self) -> None:
         """`[[bye]]` with the reason."""
@@ -284,7 +284,7 @@ class AnswerTests(SynchronousTestCase):
     def test_odd_texts(self) -> None:
         """Any text comes out of the server's TOML as it went in: as an id, as a reason, and on one line."""
         for odd in ODD_TEXTS:
-            for frame in (frames.answer(quote(odd), odd), frames.acknowledgement(quote(odd)), frames.bye(odd)):
+            for frame in (frames.answer(quote(odd), odd), frames.acknowledgements([quote(odd)]), frames.bye(odd)):
                 [[entry]] = parsed(frame).values()
                 self.assertEqual({entry[key] for key in ("id", "r") if key in entry}, {odd})
                 self.assertTrue(is_framed(frame))
@@ -295,7 +295,7 @@ class AnswerTests(SynchronousTestCase):
             frame = text(b"m", b'id = "%b"' % quote(odd), *KEYS[1:])
             item = only(frame)
             assert isinstance(item, Message | Bad) and item.id is not None
-            self.assertEqual(parsed(frames.acknowledgement(item.id))["a"][0]["id"], odd)
+            self.assertEqual(parsed(frames.acknowledgements([item.id]))["a"][0]["id"], odd)
             self.assertEqual(isinstance(item, Message), odd != "")
 
     def test_one_id_one_form(self) -> None:
@@ -369,7 +369,7 @@ class ForCompactTests(SynchronousTestCase):
     def test_quotes(self) -> None:
         """No escaped quotes: to such a client any quote ends a string. The value is the same."""
         for odd in ('"', '\\"', '\\\\"', '"""', 'say "hi"', "\\u0022"):
-            entry = frames.for_compact(frames.acknowledgement(quote(odd)))
+            entry = frames.for_compact(frames.acknowledgements([quote(odd)]))
             self.assertEqual(entry.count(b'"'), 2)
             self.assertEqual(parsed(entry)["a"][0]["id"], odd)
 

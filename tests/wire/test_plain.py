@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.wire import plain
-from simple_im.wire.plain import Plain
 
 START = b'[[m]]\nid = "a"\nt = "text"\nc = "hi"\nto = 2'
 HEAD = START + b'\nd = "ipad"\n'
@@ -17,12 +16,12 @@ class MessageTests(SynchronousTestCase):
     def test_taken(self) -> None:
         """A message as clients write it, with or without `d`, and with or without a line end."""
         for rest in (b"", b"\n", b'\nd = "ipad"', b'\nd = "ipad"\n', b'\nd = "android"', b'\nd = ""'):
-            self.assertEqual(plain.read(START + rest, b"ipad"), Plain(b"a", 2, HEAD), rest)
+            self.assertEqual(plain.read(START + rest, b"ipad"), (b"a", 2, HEAD), rest)
 
     def test_not_copied(self) -> None:
         """The head is the client's bytes with the device's name."""
         frame = '[[m]]\nid = "é"\nt = "ü"\nc = "日本 # [[m]]"\nto = 0'.encode()
-        self.assertEqual(plain.read(frame, b'\\"'), Plain("é".encode(), 0, frame + b'\nd = "\\""\n'))
+        self.assertEqual(plain.read(frame, b'\\"'), ("é".encode(), 0, frame + b'\nd = "\\""\n'))
 
     def test_bounds(self) -> None:
         """The longest id and t, an empty c, the greatest number that is taken; one more is left to the full way."""
@@ -70,7 +69,7 @@ class AckTests(SynchronousTestCase):
     def test_taken(self) -> None:
         """An acknowledgement by id, with or without `d`."""
         for rest in (b"", b"\n", b'\nd = "ipad"', b'\nd = "android"\n'):
-            self.assertEqual(plain.read(b'[[a]]\nid = "a"' + rest, b"ipad"), Plain(b"a", -1, b""))
+            self.assertEqual(plain.read(b'[[a]]\nid = "a"' + rest, b"ipad"), (b"a", -1, b""))
 
     def test_left_to_the_full_way(self) -> None:
         """Any other."""

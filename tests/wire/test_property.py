@@ -59,7 +59,7 @@ class PlainTests(SynchronousTestCase):
         taken = plain.read(frame, device)
         if taken is not None:
             self.assertEqual(frames.read(frame, device), frames.read_any(frame, device))
-            if taken.to >= 0:
+            if taken[1] >= 0:
                 self.assert_stamped(frame, device)
 
     def assert_stamped(self, frame: bytes, device: bytes) -> None:
