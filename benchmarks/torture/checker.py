@@ -102,7 +102,7 @@ class _Judgement:
         self._requested: dict[int, int] = {}
         self._life = 0
         self._last_login: dict[str, int] = {}
-        self._disk_faults: Counter[int] = Counter()
+        self._faulty_lives: set[int] = set()
         self._acks = Acks()
         self._verdict = Verdict()
         for at, event in enumerate(history):
@@ -154,7 +154,7 @@ class _Judgement:
             case Forgotten(device, conns, life):
                 self._acks.confirm(device, self._shown(device, self._of_life(conns, life)), at)
             case Fault(kind, life) if kind in _DISK_FAULTS:
-                self._disk_faults[life] += 1
+                self._faulty_lives.add(life)
             case Missing(device, uid):
                 self._verdict.lost.append(f"{device}: the file of {uid} is not there as it was sent")
 
@@ -250,7 +250,7 @@ class _Judgement:
                 if not self._may_come_again(earlier, later):
                     self._verdict.doubled.append(f"{device}: {uid} came as {seq} and as {again}")
             for life, count in Counter(min(map(self._life_of, seen)) for seen in by_seq.values()).items():
-                if count > 1 + self._disk_faults[life]:
+                if count > 2:
                     self._verdict.doubled.append(f"{device}: {uid} came as {count} entries in life {life}")
 
     def _may_come_again(self, earlier: list[Receipt], later: list[Receipt]) -> bool:
@@ -261,7 +261,7 @@ class _Judgement:
         if last < first:
             return True
         is_gone = all(self._opened[receipt.conn][0] < later[0].at for receipt in earlier)
-        return last == first and self._disk_faults[first] > 0 and is_gone
+        return last == first and first in self._faulty_lives and is_gone
 
     def _life_of(self, receipt: Receipt) -> int:
         return self._opened[receipt.conn][1].life

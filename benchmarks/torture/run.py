@@ -90,7 +90,7 @@ class _Run:
         except Exception as error:
             outcome.broken.append(f"the run did not come to its end: {error!r}")
         finally:
-            self._server.kill()
+            self._server.close()
         self._world.history.save(self._directory / "history.jsonl")
         outcome.kills = self._storm.kills
         outcome.faults = Counter(event.kind for event in self._world.history if isinstance(event, Fault))

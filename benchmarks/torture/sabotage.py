@@ -1,12 +1,9 @@
-"""Runs the server, as it is or with one thing done wrong on purpose, to prove that the checker would see it."""
+"""Things that a server can be made to do wrong, to prove that the checker would see them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, Final
-
-from twisted.scripts import twistd
 
 from simple_im.im.device import Device
 from simple_im.store import inbox, inbox_sql, sequence
@@ -88,7 +85,7 @@ def take_too_much() -> None:
     Device._take = take  # type: ignore[method-assign]
 
 
-_BY_NAME: Final[dict[str, Callable[[], None]]] = {
+BY_NAME: Final[dict[str, Callable[[], None]]] = {
     "ack-before-commit": acknowledge_before_commit,
     "reuse-seq": reuse_seq,
     "forget-cursor": forget_cursor,
@@ -97,16 +94,3 @@ _BY_NAME: Final[dict[str, Callable[[], None]]] = {
     "clean-too-much": clean_too_much,
     "take-too-much": take_too_much,
 }
-
-
-def main() -> None:
-    """`python -m benchmarks.torture.sabotage NAME [options]`: `twistd simple_im` with these options; "" is none."""
-    name, *options = sys.argv[1:]
-    if name:
-        _BY_NAME[name]()
-    sys.argv = ["twistd", "--pidfile=", "-n", "simple_im", *options]
-    twistd.run()
-
-
-if __name__ == "__main__":
-    main()

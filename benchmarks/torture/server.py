@@ -9,8 +9,6 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -18,6 +16,7 @@ from typing import Final
 
 from benchmarks.torture.disk import FaultyDisk
 from benchmarks.torture.doors import Address
+from benchmarks.torture.launcher import Launcher
 
 ROOT: Final = Path(__file__).parents[2]
 SABOTAGES: Final = (
@@ -47,7 +46,8 @@ class Server:
         self._log = directory / "server.log"
         self._sabotage = sabotage
         self._http_port, self._im_port = _free_port(), _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launcher: Launcher | None = None
+        self._pid: int | None = None
         self._tls: ssl.SSLContext | None = None
         self._is_up = asyncio.Event()
 
@@ -57,18 +57,19 @@ class Server:
         """Start the process, and do not wait for its doors."""
         self.life += 1
         ports = ["--http-port", str(self._http_port), "--im-port", str(self._im_port)]
-        options = ["--state", str(self._state), *ports]
-        command = [sys.executable, "-m", "benchmarks.torture.sabotage", self._sabotage, *options]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **self.disk.environ()}
-        with self._log.open("ab") as log:
-            self._from = log.tell()
-            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, cwd=self._state.parent)
+        if self._launcher is None:
+            environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **self.disk.environ()}
+            self._launcher = Launcher(self._sabotage, self._log, environ)
+            self._log.touch()
+        self._from = self._log.stat().st_size
+        self._pid = self._launcher.start(["--state", str(self._state), *ports])
 
     async def await_doors(self) -> None:
         """Return when both are open; raises where the process ends instead."""
         async with asyncio.timeout(PATIENCE):
             while len(_BOTH.findall(self._said())) < 2:
-                if self._process is None or self._process.poll() is not None:
+                if self._launcher is None or self._pid is None or self._launcher.poll(self._pid) is not None:
+                    self._pid = None
                     raise RuntimeError(f"the server did not start: {self._said().decode()}")
                 await asyncio.sleep(0.01)
         self._is_up.set()
@@ -100,21 +101,29 @@ class Server:
     async def stop(self) -> int:
         """SIGTERM; the exit code."""
         self._signal(signal.SIGTERM)
-        await asyncio.to_thread(self._wait)
-        return self._ended()
+        code = await asyncio.to_thread(self._wait)
+        self._pid = None
+        self._is_up.clear()
+        return code
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
+        if self._pid is not None:
+            os.kill(self._pid, number)
 
     def _wait(self) -> int:
-        return 0 if self._process is None else self._process.wait(PATIENCE)
+        return self._launcher.wait(self._pid) if self._launcher is not None and self._pid is not None else 0
 
     def _ended(self) -> int:
         code = self._wait()
-        self._process = None
+        self._pid = None
         self._is_up.clear()
         return code
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        self.kill()
+        if self._launcher is not None:
+            self._launcher.close()
 
     # Its clients.
 

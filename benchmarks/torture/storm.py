@@ -13,7 +13,7 @@ from benchmarks.torture.world import World
 _HOUR: Final = 3_600.0
 _CALM: Final = (0.01, 0.3)
 """Seconds between two things that are done."""
-_START: Final = 0.5
+_START: Final = 0.2
 """A start takes about so many seconds."""
 _STARTS_KILLED: Final = 0.3
 _TWICE: Final = 0.15

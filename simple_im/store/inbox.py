@@ -28,6 +28,9 @@ from simple_im.wire.frames import stamped
 
 LAZY_COMMIT = 0.1
 """Seconds that acknowledgements alone wait for a commit to ride along with."""
+HOLD = 60.0
+"""Seconds for which entries are shown after their commit only, after one has failed: on a disk that is nearly full,
+small commits succeed between large ones that fail, and what was shown and refused is shown again when it is resent."""
 RETRY_COMMIT = 1.0
 """Seconds after which acknowledgements are written again when a commit has failed."""
 
@@ -48,6 +51,7 @@ class SQLiteInbox:
         self._touched: dict[DeviceState, None] = {}
         self._lazy: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
+        self._hold_until = 0.0
         self._drained: list[Deferred[None]] = []
 
     # Appending.
@@ -161,15 +165,20 @@ class SQLiteInbox:
         self.commit()
 
     def _show_held(self, batch: Batch) -> None:
-        """A commit has succeeded: show what is held of it and of what has gathered behind it, in order."""
-        held = [entry for each in (batch, self._gathering) if each.held for entry in each.entries]
-        self._gathering.held = False
+        """A commit has succeeded: show what is held of it, and when the disk has been sound for long enough, what has
+        gathered behind it as well, in order."""
+        batches = [batch]
+        if self._clock.seconds() >= self._hold_until:
+            batches.append(self._gathering)
+        held = [entry for each in batches if each.held for entry in each.entries]
+        self._gathering.held = self._gathering.held and len(batches) == 1
         for entry in held:
             self._outlet.deliver(entry)
 
     def _failed(self, batch: Batch) -> None:
-        """Nothing of it is stored. From now on entries are shown after their commit, until one succeeds."""
+        """Nothing of it is stored. From now on entries are shown after their commit."""
         self._committing = None
+        self._hold_until = self._clock.seconds() + HOLD
         batch.keep_for(self._gathering)
         self._hold()
         batch.tell_refused()

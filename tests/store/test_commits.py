@@ -10,7 +10,7 @@ from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
 from simple_im.store import inbox as inbox_module
 from simple_im.store import inbox_sql
 from simple_im.store.entries import Page
-from simple_im.store.inbox import LAZY_COMMIT, RETRY_COMMIT
+from simple_im.store.inbox import HOLD, LAZY_COMMIT, RETRY_COMMIT
 from tests.store.fakes import Sender, draft, ids_of, seqs_of
 from tests.store.stepped import SteppedCase
 
@@ -348,7 +348,7 @@ class FailingCommitTests(SteppedCase):
         self.assertEqual(self.delivered(), [b"a"])
 
     def test_shown_after_success(self) -> None:
-        """With the first commit that succeeds, what was held is delivered in order, and then it is as before."""
+        """What was held is delivered with its commit, in order; and so is what comes for a while after that."""
         self.append(draft(b"a", 2))
         self.break_storage()
         self.mend()
@@ -356,10 +356,12 @@ class FailingCommitTests(SteppedCase):
         self.append(draft(b"d", 2), sender=self.sender)
         self.database.do()
         self.database.answer()
-        self.assertEqual(self.delivered(), [b"a", b"b", b"c", b"d"])
+        self.assertEqual(self.delivered(), [b"a", b"b", b"c"])
         self.assertEqual(self.sender.stored_ids, [b"b", b"c"])
+        self.database.settle()
+        self.clock.advance(HOLD - 1)
         self.append(draft(b"e", 2), sender=self.sender)
-        self.assertEqual(self.delivered()[-1], b"e")
+        self.assertEqual(self.delivered(), [b"a", b"b", b"c", b"d"])
         self.database.settle()
         self.assertEqual(self.sender.stored_ids, [b"b", b"c", b"d", b"e"])
         self.assertEqual(self.delivered(), [b"a", b"b", b"c", b"d", b"e"])
@@ -387,20 +389,28 @@ class FailingCommitTests(SteppedCase):
         self.database.answer()
         self.append(draft(b"c", 2), sender=self.sender)
         self.assertEqual(self.delivered(), [b"a", b"b"])
+        self.database.settle()
         self.assertEqual(ids_of(self.waiting(self.state)), [b"b", b"c"])
         self.assertEqual(self.delivered(), [b"a", b"b", b"c"])
         self.assertEqual(self.sender.stored_ids, [b"b", b"c"])
 
-    def test_shown_meanwhile_then_as_before(self) -> None:
-        """When that has succeeded, a message is delivered at once again."""
+    def test_as_before(self) -> None:
+        """When commits have not failed for long enough, the next that succeeds shows what waits behind it, and
+        messages are delivered at once again."""
         self.append(draft(b"a", 2))
-        self.append(draft(b"b", 2))
-        self.database.broken = True
-        self.database.do()
+        self.break_storage()
         self.mend()
-        self.database.settle()
+        self.clock.advance(HOLD)
+        self.append(draft(b"b", 2))
         self.append(draft(b"c", 2))
+        self.assertEqual(self.delivered(), [b"a"])
+        self.database.do()
+        self.database.answer()
         self.assertEqual(self.delivered(), [b"a", b"b", b"c"])
+        self.append(draft(b"d", 2))
+        self.assertEqual(self.delivered(), [b"a", b"b", b"c", b"d"])
+        self.database.settle()
+        self.assertEqual(ids_of(self.waiting(self.state)), [b"b", b"c", b"d"])
 
     def test_taken_when_told(self) -> None:
         """A message that comes right when a failure is told is held like any later one, and shown once."""
