@@ -89,8 +89,8 @@ class Acked(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """So much time has passed since the last acknowledgement on this connection, with nothing wrong, that it is
-    stored."""
+    """A tenth of a second has passed since the last acknowledgement on this connection, with nothing wrong, and the
+    database has done what it was asked for until then: it is stored."""
 
     device: str
     conn: int

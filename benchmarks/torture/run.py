@@ -24,8 +24,6 @@ PATIENCE: Final = 180.0
 _PEOPLE: Final = (3, 5)
 _DEVICES: Final = ("phone", "tablet", "web")
 _ENDS: Final = (4, 7)
-_SETTLED: Final = 1.5
-"""Seconds after which an acknowledgement is taken to be stored; a tenth of one is promised."""
 _LATE: Final = 3.0
 """Seconds within which everybody has come."""
 
@@ -125,9 +123,6 @@ class _Run:
             door.cut()
         await self._together(phones, Phone.finish)
         await self._together(phones, Phone.settle)
-        await asyncio.sleep(_SETTLED)
-        for phone in phones:
-            phone.has_settled()
         await self._storm.strike_last()
         await self._together(phones, Phone.mark)
         await self._together(phones, Phone.drain)

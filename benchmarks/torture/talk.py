@@ -19,6 +19,8 @@ _UNANSWERED: Final = 60
 _PAUSE: Final = 0.1
 _NEVER: Final = 1_000_000
 _SETTLING: Final = 0.5
+_PROMISED: Final = 0.1
+"""Seconds after which an acknowledgement is on its way to the disk."""
 _PING: Final = "ping"
 
 
@@ -203,19 +205,26 @@ class Talk:
     # The end.
 
     async def settle(self) -> None:
-        """Take what comes for a while and acknowledge some of it, until the server has taken that."""
+        """Take what comes for a while and acknowledge some of it, until that is on its way to the disk."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._random.random() * _SETTLING):
                 await self._listen()
         if self._to_acknowledge:
             await self._acknowledge(by_seq=self._by_seq)
-        await self._write(entry("r", id=_PING, t="ping"))
+        await self._ping()
+        await asyncio.sleep(_PROMISED)
+        for _ in range(2):  # The first may be answered before the server looks at its clock, the second is not.
+            await self._ping()
+
+    async def _ping(self) -> None:
+        """Have an answer to all that was written."""
         self._pong.clear()
+        await self._write(entry("r", id=_PING, t="ping"))
         while not self._pong.is_set():
             await self.take_next()
 
     def has_settled(self) -> None:
-        """Enough time has passed since."""
+        """What was acknowledged has been stored since."""
         self._world.history.append(Settled(self.device, self._conn))
 
     async def finish(self) -> None:

@@ -22,6 +22,7 @@ from benchmarks.torture.history import (
     Refused,
     Requested,
     Sent,
+    Settled,
 )
 
 ANN, BOB, TAB = "1/phone", "2/phone", "2/tablet"
@@ -138,6 +139,16 @@ class LossTests(CheckerCase):
         later = [*events, sent(2), answered(2), *everything(TAB, 31, (1, 1), (2, 2))]
         self.assert_lost(*later, *everything(BOB, 21))
 
+    def test_only_shown(self) -> None:
+        """An acknowledgement by seq does not take what a GET has shown, unless it may have been sent as well: there
+        was a login on the IM door between the server's start, the message, and the GET."""
+        made = [Fault("kill", 1), im(ANN, 12, 2), sent(1, ANN, 12), answered(1, ANN, 12)]
+        shown = [get(BOB, 40, 2), received(1, 1, BOB, 40)]
+        acked = [im(BOB, 22, 2), Acked(BOB, 22, 9, ""), *everything(TAB, 31, (1, 1)), *everything(BOB, 23)]
+        self.assert_lost(*made, *shown, *acked)
+        self.assert_good(*made, im(BOB, 21, 2), *shown, *acked)
+        self.assert_good(sent(1), answered(1), Fault("kill", 1), *shown, *acked)
+
     def test_altered(self) -> None:
         """What comes is from whom it was sent, under the id that it was sent with."""
         entries = [sent(1), answered(1), *everything(TAB, 31, (1, 1)), im(BOB, 21, 9, True)]
@@ -202,6 +213,11 @@ class DoubleTests(CheckerCase):
         self.assert_doubled(*self.twice(received(1, 1), received(2, 1, dup=True), Fault("stop", 1)))
         self.assert_doubled(*self.twice(received(1, 1), received(2, 1, dup=True), Fault("full", 3)))
 
+    def test_shown_and_refused_again(self) -> None:
+        """After the first failure nothing is shown before it is stored: a third entry is one too many."""
+        again = [received(2, 1, dup=True), received(3, 1, dup=True)]
+        self.assert_doubled(*self.twice(received(1, 1), again[1], Fault("full", 1), again[0]))
+
     def test_forgotten(self) -> None:
         """What a DELETE has surely taken does not come again: what a GET has shown since the last crash."""
         shown = [get(BOB, 40), received(1, 1, BOB, 40), Forgetting(BOB, (40,))]
@@ -222,6 +238,19 @@ class DoubleTests(CheckerCase):
         self.assert_good(*events, mine, acked, answered(1, BOB, 20), *again)
         self.assert_doubled(*events, acked, mine, answered(1, BOB, 20), *again)
         self.assert_doubled(*events, Acked(BOB, 20, 0, "id-1"), mine, answered(1, BOB, 20), *again)
+
+    def test_settled(self) -> None:
+        """Nor does what was acknowledged a while ago, though nothing was sent since."""
+        events = [sent(1), answered(1), received(1, 1, TAB, 30), Acked(TAB, 30, 1, ""), received(1, 1)]
+        again = [im(BOB, 22, 2), received(1, 1, conn=22)]
+        self.assert_good(*events, Settled(BOB, 20), Acked(BOB, 20, 1, ""), *again)
+        self.assert_doubled(*events, Acked(BOB, 20, 1, ""), Settled(BOB, 20), *again)
+
+    def test_sent_before_a_crash(self) -> None:
+        """What a seq covers is not sure where it was sent before a crash, and only shown since."""
+        events = [sent(1), answered(1), received(1, 1, TAB, 30), Acked(TAB, 30, 1, ""), received(1, 1)]
+        crash = [Fault("kill", 1), im(BOB, 22, 2), Acked(BOB, 22, 9, ""), Settled(BOB, 22)]
+        self.assert_good(*events, *crash, im(BOB, 23, 3), received(1, 1, conn=23))
 
 
 class OrderTests(CheckerCase):

@@ -69,9 +69,21 @@ class SabotagedServerTests(SynchronousTestCase):
         self.assertGreater(self.sabotage("reuse-seq")[1], 0)
 
     def test_forget_cursor(self) -> None:
-        """Acknowledgements of devices are not stored: something comes again."""
+        """What devices have acknowledged is not stored: something comes again."""
         self.assertGreater(self.sabotage("forget-cursor")[2], 0)
+
+    def test_forget_single(self) -> None:
+        """What they acknowledged out of order is not: the same."""
+        self.assertGreater(self.sabotage("forget-single")[2], 0)
+
+    def test_forget_late(self) -> None:
+        """It is stored with the next message only: the same."""
+        self.assertGreater(self.sabotage("forget-late")[2], 0)
 
     def test_clean_too_much(self) -> None:
         """One device's acknowledgement takes what the others have not read: something is lost."""
         self.assertGreater(self.sabotage("clean-too-much")[0], 0)
+
+    def test_take_too_much(self) -> None:
+        """An acknowledgement by id takes what was before it: something is lost."""
+        self.assertGreater(self.sabotage("take-too-much")[0], 0)
