@@ -28,6 +28,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from simple_im.config import StartError, is_address, is_host_name
+from simple_im.records import RecordTLS
 from simple_im.state import make_directory, write_file
 
 CA_CERTIFICATE: Final = "cowboy-ca.crt"
@@ -122,7 +123,7 @@ class PromptTLSFactory(TLSMemoryBIOFactory):
     message and lets a record begin in the middle of an entry. What belongs together has to be one write.
     """
 
-    protocol = TLSMemoryBIOProtocol
+    protocol = RecordTLS
 
 
 def server_context(identity: Identity) -> SSL.Context:
