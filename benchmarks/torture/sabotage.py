@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from simple_im.im.device import Device
-from simple_im.store import inbox, inbox_sql, sequence
+from simple_im.store import committer, inbox_sql, sequence
 from simple_im.store.batch import Batch
 from simple_im.store.database import Cursor
 
@@ -73,7 +73,7 @@ def forget_single() -> None:
 
 def forget_late() -> None:
     """Acknowledgements are stored with messages only."""
-    inbox.LAZY_COMMIT = 86_400.0
+    committer.LAZY_COMMIT = 86_400.0
 
 
 def take_too_much() -> None:

@@ -12,27 +12,20 @@ from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from simple_im.limits import DEVICES, UNCOMMITTED_BYTES
+from simple_im import limits
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable, TooManyDevices
 from simple_im.store import inbox_sql
-from simple_im.store.batch import AckedRange, Batch
+from simple_im.store.batch import AckedRange
+from simple_im.store.committer import Committer
 from simple_im.store.database import Database
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Draft, Entry, Opened, Outlet, Page, Receipt
 from simple_im.store.sequence import Sequence
 from simple_im.wire.frames import stamped
-
-LAZY_COMMIT = 0.1
-"""Seconds that acknowledgements alone wait for a commit to ride along with."""
-HOLD = 60.0
-"""Seconds for which entries are shown after their commit only, after one has failed: on a disk that is nearly full,
-small commits succeed between large ones that fail, and what was shown and refused is shown again when it is resent."""
-RETRY_COMMIT = 1.0
-"""Seconds after which acknowledgements are written again when a commit has failed."""
 
 log = Logger()
 
@@ -45,14 +38,8 @@ class SQLiteInbox:
         self._sequence = sequence
         self._clock = clock
         self._outlet = outlet
-        self._gathering = Batch(held=False)
-        self._committing: Batch | None = None
+        self._committer = Committer(database, clock, outlet, self._reserve)
         self._states: WeakValueDictionary[tuple[int, str], DeviceState] = WeakValueDictionary()
-        self._touched: dict[DeviceState, None] = {}
-        self._lazy: IDelayedCall | None = None
-        self._retry: IDelayedCall | None = None
-        self._hold_until = 0.0
-        self._drained: list[Deferred[None]] = []
 
     # Appending.
 
@@ -72,7 +59,7 @@ class SQLiteInbox:
         ts = int(self._clock.seconds())
         wire = stamped(draft.head, draft.tail, draft.sender, ts, seq)
         entry = Entry(seq, ts, draft.sender, draft.device, draft.id, draft.users, wire)
-        gathering = self._gathering
+        gathering = self._committer.gathering
         gathering.add(entry, receipt, draft.outgoing)
         if not gathering.held:
             self._outlet.deliver(entry)
@@ -93,114 +80,37 @@ class SQLiteInbox:
 
     def _is_uncommitted(self, draft: Draft, receipt: Receipt) -> bool:
         """Whether the message is in memory; then the receipt waits for its commit."""
-        for batch in self._batches():
+        for batch in self._committer.batches():
             if batch.has((draft.sender, draft.device, draft.id)):
                 batch.await_receipt(receipt, draft.id)
                 return True
         return False
 
-    @property
-    def full(self) -> bool:
-        """Whether more waits for the disk than may; then wait for `drained` before taking more in."""
-        return self._gathering.size > UNCOMMITTED_BYTES
-
-    def drained(self) -> Deferred[None]:
-        """Fires when the inbox is not `full` any more."""
-        waiting: Deferred[None] = Deferred()
-        self._drained.append(waiting)
-        return waiting
-
     # Committing.
 
     def commit(self) -> None:
         """Write what has gathered, or, while a commit runs, when it ends."""
-        if self._committing is not None or not self._gathering:
-            return
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
-        batch, self._committing = self._gathering, self._gathering
-        self._gathering = Batch(held=batch.held)
-        Deferred.fromCoroutine(self._write(batch)).addErrback(
-            lambda failure: log.failure("the inbox failed after a commit", failure)
-        )
+        self._committer.commit()
 
     async def flush(self) -> None:
         """Return when all that was appended and acknowledged until now is on disk, or has been refused.
 
         Raises `StorageUnavailable` where the commit that was to write it has failed.
         """
-        self._gather_touched()
-        if not self._gathering and self._committing is not None:
-            await self._outcome(self._committing)
-        elif self._gathering:
-            outcome = self._outcome(self._gathering)
-            self.commit()
-            await outcome
+        await self._committer.flush()
 
-    def _outcome(self, batch: Batch) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        batch.waiters.append(waiting)
-        return waiting
+    @property
+    def full(self) -> bool:
+        """Whether more waits for the disk than may; then wait for `drained` before taking more in."""
+        return self._committer.full
 
-    async def _write(self, batch: Batch) -> None:
-        try:
-            rows = batch.device_rows()
-            await self._database.write(inbox_sql.write_batch, batch.entries, batch.outgoing, batch.acked, rows)
-        except StorageUnavailable:
-            self._failed(batch)
-        except Exception:
-            log.failure("a commit failed")
-            self._failed(batch)
-        else:
-            self._committed(batch)
-        self._release()
-        self._reserve()
-
-    def _committed(self, batch: Batch) -> None:
-        self._committing = None
-        batch.settle()
-        self._show_held(batch)
-        batch.tell_stored()
-        self._outlet.flush()
-        self.commit()
-
-    def _show_held(self, batch: Batch) -> None:
-        """A commit has succeeded: show what is held of it, and when the disk has been sound for long enough, what has
-        gathered behind it as well, in order."""
-        batches = [batch]
-        if self._clock.seconds() >= self._hold_until:
-            batches.append(self._gathering)
-        held = [entry for each in batches if each.held for entry in each.entries]
-        self._gathering.held = self._gathering.held and len(batches) == 1
-        for entry in held:
-            self._outlet.deliver(entry)
-
-    def _failed(self, batch: Batch) -> None:
-        """Nothing of it is stored. From now on entries are shown after their commit."""
-        self._committing = None
-        self._hold_until = self._clock.seconds() + HOLD
-        batch.keep_for(self._gathering)
-        self._hold()
-        batch.tell_refused()
-        self._outlet.flush()
-
-    def _hold(self) -> None:
-        """Hold what comes from now on; what has gathered and was shown is a commit of its own first."""
-        if self._gathering.entries and not self._gathering.held:
-            self.commit()
-        self._gathering.held = True
-        if self._committing is None:
-            self._retry = self._clock.callLater(RETRY_COMMIT, self.commit)
+    def drained(self) -> Deferred[None]:
+        """Fires when the inbox is not `full` any more."""
+        return self._committer.drained()
 
     def _reserve(self) -> None:
         """Have numbers to give out; where the database does not take that, the next commit or message tries again."""
         Deferred.fromCoroutine(self._sequence.reserve()).addErrback(_not_reserved)
-
-    def _release(self) -> None:
-        if self._drained and not self.full:
-            waiting, self._drained = self._drained, []
-            for deferred in waiting:
-                deferred.callback(None)
 
     # Devices.
 
@@ -208,7 +118,7 @@ class SQLiteInbox:
         """Make a device known from now on; raises `TooManyDevices`."""
         await self.flush()
         now = int(self._clock.seconds())
-        if not await self._database.write(inbox_sql.add_device, user, device, now, DEVICES):
+        if not await self._database.write(inbox_sql.add_device, user, device, now, limits.DEVICES):
             raise TooManyDevices()
 
     async def open_device(self, user: int, device: str) -> Opened | None:
@@ -263,18 +173,14 @@ class SQLiteInbox:
 
     def _uncommitted(self, state: DeviceState, after: int) -> Iterator[Entry]:
         """What waits for the device after a place and is in memory only."""
-        for batch in self._batches():
+        for batch in self._committer.batches():
             for entry in batch.shown_to(state.user, after):
                 if not (entry.is_from(state.user, state.device) or self._is_acknowledged(state, entry.seq)):
                     yield entry
 
     def _is_acknowledged(self, state: DeviceState, seq: int) -> bool:
         """Whether the device has acknowledged an entry singly, and that is in memory only."""
-        return any(batch.acknowledges(state.user, state.device, seq) for batch in self._batches())
-
-    def _batches(self) -> list[Batch]:
-        """What is not committed, the oldest first."""
-        return [self._gathering] if self._committing is None else [self._committing, self._gathering]
+        return any(batch.acknowledges(state.user, state.device, seq) for batch in self._committer.batches())
 
     async def find(self, state: DeviceState, id_: bytes) -> int | None:
         """The oldest entry with this id that the device was sent or shown and has not acknowledged."""
@@ -298,34 +204,16 @@ class SQLiteInbox:
 
     def touch(self, state: DeviceState) -> None:
         """The state has changed; it is written soon."""
-        state.is_dirty = True
-        self._touched[state] = None
-        if self._lazy is None:
-            self._lazy = self._clock.callLater(LAZY_COMMIT, self._write_touched)
+        self._committer.touch(state)
 
     def write_with_next(self, state: DeviceState) -> None:
         """The state is written with what is appended next."""
-        if state in self._touched:
-            del self._touched[state]
-            self._gathering.dirty[state] = None
-
-    def _write_touched(self) -> None:
-        """Every device a tenth of a second, and not with every commit: there may be as many as there are messages."""
-        self._gather_touched()
-        if self._retry is None or not self._retry.active():
-            self.commit()
-
-    def _gather_touched(self) -> None:
-        if self._lazy is not None and self._lazy.active():
-            self._lazy.cancel()
-        self._lazy = None
-        self._gathering.dirty.update(self._touched)
-        self._touched.clear()
+        self._committer.write_with_next(state)
 
     def acknowledge_range(self, state: DeviceState, after: int, to: int) -> None:
         """The entries with `after` < seq <= `to`, above the cursor, are acknowledged; the cursor stays."""
         state.scattered = max(state.scattered, to)
-        self._gathering.acknowledge(AckedRange(state.user, state.device, after, to))
+        self._committer.gathering.acknowledge(AckedRange(state.user, state.device, after, to))
         self.touch(state)
 
     async def forget_shown(self, state: DeviceState) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from simple_im import limits
 from simple_im.limits import BAD_FRAMES, FRAME_SIZE, ID_SIZE
 from simple_im.status import StorageUnavailable
-from simple_im.store import inbox as inbox_module
 from tests.im.door import (
     ANN,
     BAD,
@@ -240,7 +240,7 @@ class OrderTests(DoorTestCase):
         """While too much waits for the disk nothing more is taken, nor read; then all of it is, in order."""
         self.ann.send(m("0", BOB))
         self.bob.ids()
-        self.patch(inbox_module, "UNCOMMITTED_BYTES", 300)
+        self.patch(limits, "UNCOMMITTED_BYTES", 300)
         self.database.hold()
         self.ann.send(m("first", BOB))
         self.ann.send(*(m(str(number), BOB) for number in range(1, 9)))

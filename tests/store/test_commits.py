@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
+from simple_im import limits
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
-from simple_im.store import inbox as inbox_module
 from simple_im.store import inbox_sql
+from simple_im.store.committer import HOLD, LAZY_COMMIT, RETRY_COMMIT
 from simple_im.store.entries import Page
-from simple_im.store.inbox import HOLD, LAZY_COMMIT, RETRY_COMMIT
 from tests.store.fakes import Sender, draft, ids_of, seqs_of
 from tests.store.stepped import SteppedCase
 
@@ -183,7 +183,7 @@ class GroupCommitTests(SteppedCase):
 class DrainTests(SteppedCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(inbox_module, "UNCOMMITTED_BYTES", 400)
+        self.patch(limits, "UNCOMMITTED_BYTES", 400)
 
     def fill(self) -> Deferred[None]:
         """Have a commit under way and too much behind it."""

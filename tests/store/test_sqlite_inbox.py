@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from simple_im import limits as limits_module
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
-from simple_im.store import inbox as inbox_module
 from simple_im.store.database import Database, prepare
 from simple_im.store.inbox import SQLiteInbox
 from simple_im.store.retention import forget_devices, purge_entries
@@ -24,7 +24,7 @@ from tests.store.fakes import Deliveries, Sender, draft, ids_of, make_users, seq
 class SQLiteCase(inbox_contract.Contract):
     """An inbox on a database file, with the real reactor and the database's own thread."""
 
-    limits = inbox_module
+    limits = limits_module
     inbox: SQLiteInbox
 
     async def setUp(self) -> None:  # type: ignore[override]

@@ -1,0 +1,177 @@
+"""Group commits: what comes while one runs gathers in the next, and who waits for it is told how it ended.
+
+Entries of a batch have been shown to devices already, unless a commit has failed a short time ago; then they are held
+until theirs has succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from simple_im import limits
+from simple_im.status import StorageUnavailable
+from simple_im.store import inbox_sql
+from simple_im.store.batch import Batch
+from simple_im.store.database import Database
+from simple_im.store.device_state import DeviceState
+from simple_im.store.entries import Outlet
+
+LAZY_COMMIT = 0.1
+"""Seconds after which a device's place is written, where nothing has it written before."""
+HOLD = 60.0
+"""Seconds for which entries are shown after their commit only, after one has failed: on a disk that is nearly full,
+small commits succeed between large ones that fail, and what was shown and refused is shown again when it is resent."""
+RETRY_COMMIT = 1.0
+"""Seconds after which acknowledgements are written again when a commit has failed."""
+
+log = Logger()
+
+
+class Committer:
+    """Writes what is put into `gathering`; `after` is called after each commit, also one that failed."""
+
+    def __init__(self, database: Database, clock: IReactorTime, outlet: Outlet, after: Callable[[], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._outlet = outlet
+        self._after = after
+        self.gathering = Batch(held=False)
+        self._committing: Batch | None = None
+        self._touched: dict[DeviceState, None] = {}
+        self._lazy: IDelayedCall | None = None
+        self._retry: IDelayedCall | None = None
+        self._hold_until = 0.0
+        self._drained: list[Deferred[None]] = []
+
+    def batches(self) -> list[Batch]:
+        """What is not committed, the oldest first."""
+        return [self.gathering] if self._committing is None else [self._committing, self.gathering]
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits for the disk than may; then wait for `drained` before taking more in."""
+        return self.gathering.size > limits.UNCOMMITTED_BYTES
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the inbox is not `full` any more."""
+        waiting: Deferred[None] = Deferred()
+        self._drained.append(waiting)
+        return waiting
+
+    def commit(self) -> None:
+        """Write what has gathered, or, while a commit runs, when it ends."""
+        if self._committing is not None or not self.gathering:
+            return
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        batch, self._committing = self.gathering, self.gathering
+        self.gathering = Batch(held=batch.held)
+        Deferred.fromCoroutine(self._write(batch)).addErrback(
+            lambda failure: log.failure("the inbox failed after a commit", failure)
+        )
+
+    async def flush(self) -> None:
+        """Return when all that was appended and acknowledged until now is on disk, or has been refused.
+
+        Raises `StorageUnavailable` where the commit that was to write it has failed.
+        """
+        self._gather_touched()
+        if not self.gathering and self._committing is not None:
+            await self._outcome(self._committing)
+        elif self.gathering:
+            outcome = self._outcome(self.gathering)
+            self.commit()
+            await outcome
+
+    def _outcome(self, batch: Batch) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        batch.waiters.append(waiting)
+        return waiting
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            rows = batch.device_rows()
+            await self._database.write(inbox_sql.write_batch, batch.entries, batch.outgoing, batch.acked, rows)
+        except StorageUnavailable:
+            self._failed(batch)
+        except Exception:
+            log.failure("a commit failed")
+            self._failed(batch)
+        else:
+            self._committed(batch)
+        self._release()
+        self._after()
+
+    def _committed(self, batch: Batch) -> None:
+        self._committing = None
+        batch.settle()
+        self._show_held(batch)
+        batch.tell_stored()
+        self._outlet.flush()
+        self.commit()
+
+    def _show_held(self, batch: Batch) -> None:
+        """A commit has succeeded: show what is held of it, and when the disk has been sound for long enough, what has
+        gathered behind it as well, in order."""
+        batches = [batch]
+        if self._clock.seconds() >= self._hold_until:
+            batches.append(self.gathering)
+        held = [entry for each in batches if each.held for entry in each.entries]
+        self.gathering.held = self.gathering.held and len(batches) == 1
+        for entry in held:
+            self._outlet.deliver(entry)
+
+    def _failed(self, batch: Batch) -> None:
+        """Nothing of it is stored. From now on entries are shown after their commit."""
+        self._committing = None
+        self._hold_until = self._clock.seconds() + HOLD
+        batch.keep_for(self.gathering)
+        self._hold()
+        batch.tell_refused()
+        self._outlet.flush()
+
+    def _hold(self) -> None:
+        """Hold what comes from now on; what has gathered and was shown is a commit of its own first."""
+        if self.gathering.entries and not self.gathering.held:
+            self.commit()
+        self.gathering.held = True
+        if self._committing is None:
+            self._retry = self._clock.callLater(RETRY_COMMIT, self.commit)
+
+    def _release(self) -> None:
+        if self._drained and not self.full:
+            waiting, self._drained = self._drained, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    # Places of devices.
+
+    def touch(self, state: DeviceState) -> None:
+        """The state has changed; it is written soon."""
+        state.is_dirty = True
+        self._touched[state] = None
+        if self._lazy is None:
+            self._lazy = self._clock.callLater(LAZY_COMMIT, self._write_touched)
+
+    def write_with_next(self, state: DeviceState) -> None:
+        """The state is written with what is appended next."""
+        if state in self._touched:
+            del self._touched[state]
+            self.gathering.dirty[state] = None
+
+    def _write_touched(self) -> None:
+        """Every device a tenth of a second, and not with every commit: there may be as many as there are messages."""
+        self._gather_touched()
+        if self._retry is None or not self._retry.active():
+            self.commit()
+
+    def _gather_touched(self) -> None:
+        if self._lazy is not None and self._lazy.active():
+            self._lazy.cancel()
+        self._lazy = None
+        self.gathering.dirty.update(self._touched)
+        self._touched.clear()
