@@ -44,8 +44,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _failed(sentence: str) -> int:
-    sys.stderr.write(f"simple_im: {sentence}\n")
+    _warn(sentence)
     return FAILED
+
+
+def _warn(sentence: str) -> None:
+    sys.stderr.write(f"simple_im: {sentence}\n")
 
 
 def parser() -> Parser:
@@ -88,15 +92,16 @@ def _add_state(verb: argparse.ArgumentParser) -> None:
 
 def back_up(given: argparse.Namespace) -> str:
     """Copies database, media and keys of one moment; the node goes on meanwhile."""
-    target = _path(given.directory, "{}")
+    target = _backup(given.directory, "give a new one for the backup")
     taken = take(_path(given.state, "--state {}"), target, datetime.now(UTC))
-    gone = f"; left out: {taken.gone} files that the database names and that are not there" if taken.gone else ""
-    return f"backed up {taken.manifest.counts} to {target}{gone}"
+    if taken.gone:
+        _warn(f"left out: {taken.gone} files that the database names and that are not there")
+    return f"backed up {taken.manifest.counts} to {target}"
 
 
 def check(given: argparse.Namespace) -> str:
     """Reads all of a backup and changes nothing; the exit code is 0 only where it is whole."""
-    target = _path(given.directory, "{}")
+    target = _backup(given.directory)
     manifest = verify(target)
     return f"{target} is whole: {manifest}"
 
@@ -104,8 +109,14 @@ def check(given: argparse.Namespace) -> str:
 def put_back(given: argparse.Namespace) -> str:
     """Checks a backup and makes a new state directory of it, to be served by `twistd`."""
     state = _path(given.state, "--state {}")
-    manifest = restore(_path(given.directory, "{}"), state, datetime.now(UTC), secrets.randbelow)
-    return f"restored to {state}: {manifest}\nstart it with: twistd -n simple_im --state {state}"
+    manifest = restore(_backup(given.directory), state, datetime.now(UTC), secrets.randbelow)
+    return f"restored to {state}: {manifest}\nstart it with: twistd --pidfile= -n simple_im --state {state}"
+
+
+def _backup(value: str, cure: str = "give the one that `backup` made") -> Path:
+    if not value or "\0" in value:
+        raise BackupError(f"{shown(value)} names no directory: {cure}")
+    return _path(value, "{}")
 
 
 def _path(value: str, place: str) -> Path:

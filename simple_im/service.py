@@ -20,8 +20,9 @@ from simple_im.listen import adopt, bind, describe
 from simple_im.parts import Parts, database_path, files_path
 from simple_im.state import StateDirectory, start_errors
 from simple_im.store.database import prepare
-from simple_im.store.files import prepare_folders
+from simple_im.store.files import prepare_folders, were_prepared
 from simple_im.store.sequence import raise_epoch
+from simple_im.store.soundness import check_there
 
 log = Logger()
 
@@ -45,6 +46,7 @@ class EmbeddedNode(Service):
         os.umask(0o077)
         self._config = config
         self._state = StateDirectory(config.state)
+        _check_database(config)
         self._ssl = config.state / "ssl"
         tls.ensure_certificates(self._ssl, config.advertise, datetime.now(UTC))
         self._connections = tls.server_context_factory(self._ssl)
@@ -94,6 +96,13 @@ class EmbeddedNode(Service):
             await _stopped(port)
         await self._parts.stop()
         self._state.close()
+
+
+def _check_database(config: Config) -> None:
+    """Before anything is made: a server that has lost its database does not become a new one."""
+    with start_errors(files_path(config)):
+        if were_prepared(files_path(config)):
+            check_there(database_path(config))
 
 
 async def _stopped(port: Any) -> None:

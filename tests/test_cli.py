@@ -53,6 +53,9 @@ class CommandCase(BackupCase):
         return errors
 
 
+START = "twistd --pidfile= -n simple_im --state"
+
+
 class VerbTests(CommandCase):
     def test_backup(self) -> None:
         """`backup` says what it has copied, and where to."""
@@ -62,10 +65,12 @@ class VerbTests(CommandCase):
         )
 
     def test_backup_without_a_file(self) -> None:
-        """It says so when files were not there."""
+        """It says so when files were not there, also where only what goes wrong is looked at."""
         (self.state / "files" / "image" / PICTURE).unlink()
-        self.assertIn("1 media files to", self.succeed(f"backup backup --state {self.state}"))
-        self.assertIn("; left out: 1 files that the database names and that are", self.succeed("backup other"))
+        code, output, errors = self.say("backup backup")
+        self.assertEqual(code, 0)
+        self.assertIn(f"1 media files to {self.target}\n", output)
+        self.assertEqual(errors, "simple_im: left out: 1 files that the database names and that are not there\n")
 
     def test_verify(self) -> None:
         """`verify` says what a backup holds."""
@@ -86,7 +91,7 @@ class VerbTests(CommandCase):
         self.succeed("backup backup")
         first, second = self.succeed("restore backup --state restored").splitlines()
         self.assertIn(f"restored to {self.directory}/restored: 2 users, ", first)
-        self.assertEqual(second, f"start it with: twistd -n simple_im --state {self.directory}/restored")
+        self.assertEqual(second, f"start it with: {START} {self.directory}/restored")
 
     def test_restored_twice(self) -> None:
         """Two restorations of a backup differ by true chance; one in 100,000,000 pairs does not, and fails here."""
@@ -219,8 +224,15 @@ class UsageTests(CommandCase):
 
     def test_no_directory(self) -> None:
         """An empty name is no directory."""
-        self.assertIn("names no directory", self.fail("verify ''"))
+        for line in ("verify ''", "restore '' --state new"):
+            self.assertIn("'' names no directory: give the one that `backup` made", self.fail(line))
+        self.assertIn("'' names no directory: give a new one for the backup", self.fail("backup ''"))
         self.assertIn("--state '' names no directory", self.fail("backup a --state ''"))
+
+    def test_no_backup(self) -> None:
+        """What is no backup is named, with what to say instead."""
+        for line in ("verify priv", "verify nowhere", "restore priv --state new"):
+            self.assertIn(": give the directory that `backup` made", self.fail(line))
 
     def test_wrong_state(self) -> None:
         """What is no state directory is named, with what to say instead."""

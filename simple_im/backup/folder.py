@@ -27,6 +27,11 @@ _CURES: Final = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EIO: "see what the system's log says of its disk",
 }
+_TO_READ: Final = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "say it as the user that runs the server, and have that user own it"),
+    errno.EIO: "see what the system's log says of its disk",
+}
+_ANY: Final = "mend that and try again"
 
 
 class BackupError(Exception):
@@ -58,18 +63,18 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turns an OSError into a BackupError: `what`, why, and what to do."""
+def disk_errors(what: str, otherwise: str = _ANY) -> Iterator[None]:
+    """Turns an OSError into a BackupError: `what`, why, and what to do, or `otherwise`."""
     try:
         yield
     except OSError as error:
-        raise BackupError(f"{what} {because(error)}") from None
+        raise BackupError(f"{what} {because(error, otherwise)}") from None
 
 
-def because(error: OSError) -> str:
-    """How a sentence ends that an error is the reason of: why and where, and what to do."""
+def because(error: OSError, otherwise: str = _ANY) -> str:
+    """How a sentence ends that an error is the reason of: why and where, and what to do, or `otherwise`."""
     place = f", {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-    cure = _CURES.get(error.errno or 0, "mend that and try again")
+    cure = _CURES.get(error.errno or 0, otherwise)
     return f"({error.strerror or error}{place}): {cure}"
 
 
@@ -92,8 +97,11 @@ def make_file(path: Path, content: bytes) -> None:
 
 
 def copy_file(source: Path, target: Path) -> Piece:
-    """Copies a file to a new private one, on disk, with the directories above it; raises OSError."""
-    with open(source, "rb") as original:
+    """Copies a file to a new private one, on disk, with the directories above it.
+
+    Raises FileNotFoundError where there is no `source`, BackupError where it can't be read, and OSError for `target`.
+    """
+    with _open(source) as original:
         make_folders(target.parent)
         with _create(target) as copy:
             piece = _pass_on(original, copy)
@@ -109,14 +117,31 @@ def make_folders(path: Path) -> None:
 
 
 def piece_of(path: Path) -> Piece:
-    """What is in a file; raises OSError."""
-    with open(path, "rb") as file:
+    """What is in a file; raises FileNotFoundError, and BackupError where it can't be read."""
+    with _open(path) as file:
         return _pass_on(file, None)
+
+
+def _open(path: Path) -> IO[bytes]:
+    with _reading(path):
+        return open(path, "rb")
+
+
+@contextlib.contextmanager
+def _reading(path: object) -> Iterator[None]:
+    """What can't be read is told from what can't be written."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        cure = _TO_READ.get(error.errno or 0, _ANY)
+        raise BackupError(f"{path} can't be read ({error.strerror}): {cure}") from None
 
 
 def _pass_on(source: IO[bytes], target: IO[bytes] | None) -> Piece:
     digest, size = hashlib.sha256(), 0
-    while chunk := source.read(_CHUNK):
+    while chunk := _next(source):
         digest.update(chunk)
         size += len(chunk)
         if target is not None:
@@ -124,6 +149,11 @@ def _pass_on(source: IO[bytes], target: IO[bytes] | None) -> Piece:
             if len(chunk) == _CHUNK:
                 _sync_file(target)
     return Piece(size, digest.hexdigest())
+
+
+def _next(source: IO[bytes]) -> bytes:
+    with _reading(source.name):
+        return source.read(_CHUNK)
 
 
 def _create(path: Path) -> IO[bytes]:

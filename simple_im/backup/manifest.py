@@ -45,11 +45,19 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 def read_manifest(directory: Path) -> Manifest:
     """That of a backup, untouched since it was written; raises BackupError."""
     path = directory / MANIFEST
-    with disk_errors(f"{directory} is no backup that can be read"):
+    with disk_errors(f"{directory} is no backup that can be read", "give the directory that `backup` made"):
         first, end, body = path.read_bytes().partition(b"\n")
     if first + end != _seal(body):
         raise BackupError(f"{path} was changed since the backup was taken: use another backup")
     return _manifest(path, body)
+
+
+def check_outside(path: Path) -> None:
+    """`path` is not below a backup, which would not be whole any more; raises BackupError."""
+    with disk_errors(f"{path} can't be made"):
+        for parent in path.parents:
+            if (parent / MANIFEST).exists():
+                raise BackupError(f"{path} is in the backup {parent}: choose a place beside it")
 
 
 def _seal(body: bytes) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from simple_im.backup.folder import BackupError, check_place, copy_file, disk_errors, make_file, sync, whole
-from simple_im.backup.manifest import DATABASE, Manifest
+from simple_im.backup.manifest import DATABASE, Manifest, check_outside
 from simple_im.backup.verifying import check_piece, verify
 from simple_im.state import LOCK
 from simple_im.store import snapshot
@@ -50,6 +50,7 @@ def restore(backup: Path, state: Path, now: datetime, chance: Callable[[int], in
 
 def _check_target(state: Path) -> None:
     check_place(state)
+    check_outside(state)
     with disk_errors(f"{state} can't be read"):
         if _is_served(state):
             raise BackupError(f"{state} is served by a running node: stop it, and move the directory away")

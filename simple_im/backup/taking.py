@@ -14,15 +14,21 @@ from typing import Final
 from simple_im import __version__
 from simple_im.backup.folder import BackupError, Piece, check_place, copy_file, disk_errors, make_file, piece_of, sync
 from simple_im.backup.folder import whole as whole_folder
-from simple_im.backup.manifest import DATABASE, FILES, KEYS, Manifest, write_manifest
+from simple_im.backup.manifest import DATABASE, FILES, KEYS, Manifest, check_outside, write_manifest
 from simple_im.backup.verifying import check_keys, check_schema
-from simple_im.config import StartError
+from simple_im.config import StartError, shown
 from simple_im.store import snapshot
 from simple_im.store.snapshot import Leap
+from simple_im.store.trouble import CURE, DAMAGED, primary_code
 
 LEAP: Final = Leap(epochs=1_024, versions=1_024, ids=100_000)
 """How far a copy is above the node. A node raises the epoch by one a start, so no `seq` that it gives out later, in up
 to so many starts, is one of a node that starts from the copy; who signs up there gets the id of nobody of here."""
+_AS_SERVER: Final = "say it as the user that runs the server, and have that user own it"
+_CURES: Final = {
+    **dict.fromkeys((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY), _AS_SERVER),
+    **dict.fromkeys(DAMAGED, CURE),
+}
 _DRAFT: Final = ".new"
 """What the names of keys end in while they are written."""
 
@@ -44,9 +50,10 @@ def take(state: Path, target: Path, now: datetime) -> Taken:
     state, target = Path(os.path.realpath(state)), Path(os.path.realpath(target))
     _check_source(state)
     _check_target(state, target)
-    with disk_errors(f"{target} can't be made"), whole_folder(target) as draft:
-        _copy_database(state / DATABASE, draft / DATABASE)
-        _check_copy(draft / DATABASE, state / DATABASE)
+    with disk_errors(f"{target} can't be made"), _target_errors(target), whole_folder(target) as draft:
+        with _source_errors(state / DATABASE):
+            _copy_database(state / DATABASE, draft / DATABASE)
+            _check_copy(draft / DATABASE, state / DATABASE)
         media, gone = _copy_media(state / FILES, draft)
         _make_startable(draft / DATABASE, gone)
         keys = _copy_keys(state / KEYS, draft / KEYS)
@@ -67,6 +74,7 @@ def _check_source(state: Path) -> None:
 
 def _check_target(state: Path, target: Path) -> None:
     check_place(target)
+    check_outside(target)
     if target == state or state in target.parents:
         raise BackupError(f"{target} is in the state directory: choose a place that is not lost together with it")
     with disk_errors(f"{target} can't be read"):
@@ -75,35 +83,46 @@ def _check_target(state: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _database_errors(what: str) -> Iterator[None]:
+def _source_errors(source: Path) -> Iterator[None]:
+    """But not those of a disk that does not take the copy."""
     try:
         yield
     except sqlite3.Error as error:
-        raise BackupError(f"{what} ({error}): see that its disk has room and can be read, and try again") from None
+        if snapshot.is_of_writing(error):
+            raise
+        cure = _CURES.get(primary_code(error), "see that its disk can be read, and try again")
+        raise BackupError(f"the database {source} can't be copied ({shown(error)}): {cure}") from None
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    make_file(target, b"")
-    with _database_errors(f"the database {source} can't be copied"):
-        snapshot.copy_database(source, target, lambda: sync(target))
+@contextlib.contextmanager
+def _target_errors(target: Path) -> Iterator[None]:
+    """What is left is about the copy."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise BackupError(
+            f"{target} can't be made ({shown(error)}): see that its disk has room, and takes files as large"
+        ) from None
+
+
+def _copy_database(source: Path, copy: Path) -> None:
+    make_file(copy, b"")
+    snapshot.copy_database(source, copy, lambda: sync(copy))
 
 
 def _check_copy(copy: Path, source: Path) -> None:
     """A backup of what could not be used is none."""
-    with _database_errors(f"the database {source} can't be copied"):
-        check_schema(source, snapshot.schema_version(copy))
-        damage = snapshot.damage(copy)
+    check_schema(source, snapshot.schema_version(copy))
+    damage = snapshot.damage(copy)
     if damage is not None:
-        raise BackupError(f"the database {source} is damaged ({damage}): restore the last backup that is whole")
+        raise BackupError(f"the database {source} is damaged ({shown(damage)}): {CURE}")
 
 
 def _copy_media(source: Path, draft: Path) -> tuple[dict[str, Piece], list[tuple[str, str]]]:
     """Copies what the copy of the database names; what of it is there, and what is not."""
     found: dict[str, Piece] = {}
     gone: list[tuple[str, str]] = []
-    with _database_errors("the copied database can't be read"):
-        names = snapshot.files(draft / DATABASE)
-    for kind, name in names:
+    for kind, name in snapshot.files(draft / DATABASE):
         try:
             found[f"{FILES}/{kind}/{name}"] = copy_file(source / kind / name, draft / FILES / kind / name)
         except FileNotFoundError:
@@ -113,9 +132,8 @@ def _copy_media(source: Path, draft: Path) -> tuple[dict[str, Piece], list[tuple
 
 def _make_startable(copy: Path, gone: list[tuple[str, str]]) -> None:
     """A node may start from it: it names no file that is not there, and gives nothing out a second time."""
-    with _database_errors("the copied database can't be written"):
-        snapshot.forget_files(copy, gone)
-        snapshot.leap(copy, LEAP)
+    snapshot.forget_files(copy, gone)
+    snapshot.leap(copy, LEAP)
     sync(copy)
 
 
@@ -131,6 +149,5 @@ def _copy_keys(source: Path, target: Path) -> dict[str, Piece]:
 
 
 def _describe(copy: Path, files: dict[str, Piece], now: datetime) -> Manifest:
-    with _database_errors("the copied database can't be read"):
-        time = now.replace(microsecond=0)
-        return Manifest(time, __version__, snapshot.schema_version(copy), snapshot.count(copy), files)
+    time = now.replace(microsecond=0)
+    return Manifest(time, __version__, snapshot.schema_version(copy), snapshot.count(copy), files)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simple_im.backup.folder import BackupError, Piece, disk_errors, piece_of
 from simple_im.backup.manifest import DATABASE, FILES, KEYS, MANIFEST, Manifest, read_manifest
+from simple_im.config import shown
 from simple_im.store import snapshot
 from simple_im.store.opening import schema
 from simple_im.tls import CA_CERTIFICATE, CA_KEY, CERTIFICATE, KEY, load_identity
@@ -72,7 +73,7 @@ def check_database(path: Path, manifest: Manifest) -> None:
         _check_numbers(path, manifest)
         _check_media(path, snapshot.files(path), manifest)
     except sqlite3.Error as error:
-        raise BackupError(f"the database {path} can't be read ({error}): {_CURE}") from None
+        raise BackupError(f"the database {path} can't be read ({shown(error)}): {_CURE}") from None
 
 
 def check_schema(path: Path, version: int) -> None:

@@ -7,7 +7,6 @@ their results come back in that order.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,20 +16,17 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from twisted.enterprise import adbapi
 
-from simple_im.config import StartError
+from simple_im.config import StartError, shown
 from simple_im.status import StorageUnavailable
 from simple_im.store.mending import Mending, empty_log, log_of, rewrite_log
 from simple_im.store.opening import schema
 from simple_im.store.soundness import check
-from simple_im.store.trouble import CURE, OF_THE_DISK, Trouble, primary_code
+from simple_im.store.trouble import CURE, LOOK, Trouble, cure
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _CHUNKS: Final = (1024, 256, 64, 16, 4, 1)
 """Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
-
-_ROOM: Final = 1_048_576
-"""With less than this free, it is the disk."""
 
 
 class Cursor:
@@ -209,7 +205,7 @@ def prepare(path: Path, first: Interaction[[], _T]) -> _T:
             _upgrade(connection, steps)
             return _at_once(connection, first)
     except sqlite3.Error as error:
-        raise StartError(f"the database {path} cannot be used ({error}): {_cure(error, path)}") from None
+        raise StartError(f"the database {path} cannot be used ({shown(error)}): {_cure(error, path)}") from None
 
 
 def _at_once(connection: sqlite3.Connection, first: Callable[[Cursor], _T]) -> _T:
@@ -220,16 +216,11 @@ def _at_once(connection: sqlite3.Connection, first: Callable[[Cursor], _T]) -> _
 
 
 def _cure(error: sqlite3.Error, path: Path) -> str:
-    """What to do; a database is not at fault where its disk is."""
-    code = primary_code(error)
-    is_of_the_disk = code in OF_THE_DISK and shutil.disk_usage(path.parent).free < _ROOM
-    if is_of_the_disk or code == sqlite3.SQLITE_FULL:
-        return "free some space on its disk; what is in it is safe"
-    if code == sqlite3.SQLITE_BUSY:
-        return "end the other program that uses it, and start again"
-    if code == sqlite3.SQLITE_IOERR:
-        return f"see what the system's log says of its disk, and start again; where that does not help, {CURE}"
-    return f"{CURE}, or choose another --state DIR"
+    """What to do at a start, which can be tried again or go elsewhere."""
+    first = cure(error, path)
+    if first == CURE:
+        return f"{CURE}, or choose another --state DIR"
+    return f"{LOOK}, and start again; where that does not help, {CURE}" if first == LOOK else first
 
 
 def _upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> None:

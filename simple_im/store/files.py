@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from simple_im.media import KINDS
 from simple_im.status import NotFound, StorageUnavailable
 from simple_im.store.database import Cursor, Database
+from simple_im.store.trouble import cure_of_upload
 
 DRAFTS: Final = "uploads"
 """The folder of uploads on their way; what lies there at start is what a crash left."""
@@ -54,7 +55,7 @@ class Files:
         try:
             await deferToThread(_move, draft, stored.path)
         except OSError as error:
-            log.error("an upload could not be kept: {error}", error=error)
+            log.error("an upload could not be kept: {error}: {cure}", error=error, cure=cure_of_upload(error))
             await self.remove(stored)
             raise StorageUnavailable() from None
         return stored
@@ -84,11 +85,19 @@ class Files:
 
 
 def prepare_folders(directory: Path) -> None:
-    """Make the folders, at start, and remove uploads that never came to their end; raises OSError."""
+    """Make the folders, at start, and remove uploads that never came to their end; raises OSError.
+
+    The database has to be there already: the folders show that there was one.
+    """
     for folder in (*KINDS, DRAFTS):
         (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     for draft in (directory / DRAFTS).iterdir():
         draft.unlink()
+
+
+def were_prepared(directory: Path) -> bool:
+    """Whether a start has come as far as to the folders, which it makes after the database; raises OSError."""
+    return any((directory / folder).exists() for folder in (*KINDS, DRAFTS))
 
 
 def _move(draft: Path, path: Path) -> None:

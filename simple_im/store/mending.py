@@ -22,6 +22,12 @@ from simple_im.store.opening import READING, opened
 from simple_im.store.trouble import primary_code
 
 _CHUNK: Final = 1_048_576
+_CODES: Final = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EACCES: sqlite3.SQLITE_PERM,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+}
 
 
 class Mending:
@@ -76,8 +82,7 @@ def rewrite_log(path: Path) -> None:
         try:
             _write_again(log_of(path))
         except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise _error(str(error.strerror), sqlite3.SQLITE_FULL if is_full else sqlite3.SQLITE_IOERR) from None
+            raise _error(str(error.strerror), _CODES.get(error.errno or 0, sqlite3.SQLITE_IOERR)) from None
         finally:
             writer.execute("ROLLBACK")
 

@@ -21,8 +21,11 @@ WRITING: Final = "mode=rw"
 def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """A connection, closed at the end; transactions are begun by hand. Raises sqlite3.Error."""
     uri = f"{path.absolute().as_uri()}?{mode}"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        yield connection
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            yield connection
+    except UnicodeDecodeError:  # from what SQLite says of a damaged schema, in the schema's own bytes
+        raise sqlite3.DatabaseError("malformed database schema") from None
 
 
 def schema() -> list[str]:

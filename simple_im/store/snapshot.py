@@ -11,7 +11,14 @@ from typing import Final
 
 from simple_im.store.mending import log_of
 from simple_im.store.opening import AT_REST, READING, WRITING, opened
+from simple_im.store.trouble import primary_code
 
+_OF_WRITING: Final = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+)
 _PAGES: Final = 1_024
 """What is copied in one step, within the one transaction: 4 MiB."""
 
@@ -53,6 +60,11 @@ def copy_database(source: Path, target: Path, progress: Callable[[], None]) -> N
     """
     if not _copied_at_rest(source, target, progress):
         _copy(source, READING, target, progress)
+
+
+def is_of_writing(error: sqlite3.Error) -> bool:
+    """Whether `copy_database` has failed for `target`: its `source` is not written to."""
+    return primary_code(error) == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _OF_WRITING
 
 
 def _copied_at_rest(source: Path, target: Path, progress: Callable[[], None]) -> bool:

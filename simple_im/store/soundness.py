@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from simple_im.config import StartError
+from simple_im.config import StartError, shown
 from simple_im.store.mending import log_of
 from simple_im.store.opening import AT_REST, READING, opened
 from simple_im.store.trouble import CURE, primary_code
@@ -22,6 +23,8 @@ _STEPS: Final = 1_000
 """After so many of its steps SQLite looks at the time."""
 _AT_ONCE: Final = 268_435_456
 """A database up to this size is walked through within that time by an SQLite that does not look at the time then."""
+_WITH_INDEXES: Final = 83_886_080
+"""One up to this size also with a look into every index for every row."""
 _LOOKS: Final = (3, 41)
 """The first version that does."""
 
@@ -33,6 +36,9 @@ def check(path: Path, steps: Sequence[str]) -> None:
 
     No byte of it or of its log is changed. Raises StartError, and sqlite3.Error where it can't be read.
     """
+    if path.is_dir():
+        raise StartError(f"the database {path} is a directory: move it away, or choose another --state DIR")
+    _check_access(path)
     size, log_size = _size(path), _size(log_of(path))
     if size < _HEADER and log_size:
         raise _damaged(path, f"it has {size} bytes, and its log {log_of(path)} has {log_size}")
@@ -42,6 +48,28 @@ def check(path: Path, steps: Sequence[str]) -> None:
             if not log_size:
                 _check_end(connection, path, size)
             _check_pages(connection, path, size)
+
+
+def check_there(path: Path) -> None:
+    """Where there was a database, one that is gone or empty is not made anew; raises StartError.
+
+    With a log beside it `check` has more to say.
+    """
+    if not _size(path) and not _size(log_of(path)):
+        raise StartError(
+            f"the database {path} is gone or empty, and files/ beside it shows that there was one: {CURE}; "
+            "or, to begin anew, remove files/, or choose another --state DIR"
+        )
+
+
+def _check_access(path: Path) -> None:
+    """SQLite would make its files beside one that can only be read as it is, and then those could not be written."""
+    for file in (path, log_of(path), path.with_name(path.name + "-shm")):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            raise StartError(
+                f"{file} can't be read and written by this user: "
+                "have it belong to the user that runs the server, with mode 0600, and start as that user"
+            )
 
 
 def _size(path: Path) -> int:
@@ -96,12 +124,14 @@ def _check_pages(connection: sqlite3.Connection, path: Path, size: int) -> None:
 
 
 def _questions(connection: sqlite3.Connection, size: int) -> list[str]:
-    """SQLite's own check, or, where that could take too long, reading every row."""
-    if sqlite3.sqlite_version_info >= _LOOKS or size <= _AT_ONCE:
+    """SQLite's own check, and where that could take too long, the one without indexes, or reading every row."""
+    if sqlite3.sqlite_version_info >= _LOOKS or size <= _WITH_INDEXES:
+        return ["PRAGMA integrity_check(1)"]
+    if size <= _AT_ONCE:
         return ["PRAGMA quick_check(1)"]
     tables = sorted(_tables(connection))
     return [f"SELECT iif(total(1) < 0, '', 'ok') FROM \"{table}\" NOT INDEXED" for table in tables]
 
 
 def _damaged(path: Path, found: str) -> StartError:
-    return StartError(f"the database {path} is damaged ({found}): {_OR_ELSEWHERE}")
+    return StartError(f"the database {path} is damaged ({shown(found)}): {_OR_ELSEWHERE}")

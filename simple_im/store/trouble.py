@@ -1,8 +1,10 @@
-"""What is said when the database fails: enough to act on, and not a line a second for hours."""
+"""What is said when the database or its disk fails: enough to act on, and not a line a second for hours."""
 
 from __future__ import annotations
 
+import errno
 import math
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,21 @@ OF_THE_DISK: Final = (
     sqlite3.SQLITE_CANTOPEN,
 )
 DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-CURE: Final = "restore a backup with `python -m simple_im restore`"
+CURE: Final = 'restore a backup with `python -m simple_im restore`, as "Restoring" in docs/operations.md says'
+MAKE_ROOM: Final = "free some space on its disk; what is in it is safe"
+_ROOM: Final = 1_048_576
+"""With less than this free, it is the disk."""
+LOOK: Final = "see what the system's log says of its disk"
+_ACCESS: Final = "see that it belongs to the user that runs the server, with mode 0600, on a disk that takes writes"
+_CURES: Final = {
+    sqlite3.SQLITE_FULL: MAKE_ROOM,
+    sqlite3.SQLITE_BUSY: "end the other program that uses it",
+    sqlite3.SQLITE_IOERR: LOOK,
+    sqlite3.SQLITE_PERM: _ACCESS,
+    sqlite3.SQLITE_READONLY: _ACCESS,
+    sqlite3.SQLITE_CANTOPEN: _ACCESS,
+}
+_REFUSES: Final = "the database {path} takes no writes ({error}), and nothing is stored until that is over: {cure}"
 
 log = Logger()
 
@@ -28,6 +44,27 @@ log = Logger()
 def primary_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; 0 where the error is Python's."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def cure(error: sqlite3.Error, path: Path) -> str:
+    """What to do; a database is not at fault where its disk is."""
+    code = primary_code(error)
+    if code in OF_THE_DISK and _is_full(path.parent):
+        return MAKE_ROOM
+    return _CURES.get(code, CURE)
+
+
+def _is_full(directory: Path) -> bool:
+    try:
+        return shutil.disk_usage(directory).free < _ROOM
+    except OSError:
+        return False
+
+
+def cure_of_upload(error: object) -> str:
+    """What to do where a file can't be written."""
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "free some space there" if is_full else LOOK
 
 
 class Trouble:
@@ -48,7 +85,7 @@ class Trouble:
         if primary_code(error) in DAMAGED:
             self._damaged(error, what)
         elif primary_code(error) in OF_THE_DISK:
-            self._disk_failed(error, what, writes)
+            self._disk_failed(error, writes)
         else:
             log.failure("the database failed in {what}", what=what)
 
@@ -64,10 +101,10 @@ class Trouble:
             text = "the database {path} is damaged ({error}, found in {what}): stop the server and {cure}"
             log.error(text, path=self._path, error=error, what=what, cure=CURE)
 
-    def _disk_failed(self, error: sqlite3.Error, what: str, writes: bool) -> None:
+    def _disk_failed(self, error: sqlite3.Error, writes: bool) -> None:
         now = self._seconds()
         if now >= self._again[writes]:
             self._again[writes] = now + REMIND
             self._is_refusing |= writes
-            more = ": nothing is stored until that is over" if writes else ""
-            log.error("the database failed in {what}: {error}{more}", what=what, error=error, more=more)
+            text = _REFUSES if writes else "the database {path} can't be read ({error}): {cure}"
+            log.error(text, path=self._path, error=error, cure=cure(error, self._path))

@@ -21,6 +21,7 @@ from simple_im.media import HEAD_SIZE
 from simple_im.status import BadRequest, Refused, StorageUnavailable, TokenError, TooLarge
 from simple_im.store.files import Files
 from simple_im.store.tokens import Tokens
+from simple_im.store.trouble import cure_of_upload
 
 log = Logger()
 _MULTIPART: Final = "multipart/form-data"
@@ -93,7 +94,9 @@ class DraftFile:
         self._regulate()
 
     def _failed(self, failure: Failure) -> None:
-        log.error("an upload could not be written: {error}", error=failure.value)
+        error = failure.value
+        text = "an upload could not be written to {path}: {error}: {cure}"
+        log.error(text, path=self.path.parent, error=error, cure=cure_of_upload(error))
         self.failed = True
         self._waiting, self._bytes = [], 0
         self._regulate()

@@ -168,6 +168,13 @@ class RefusalTests(RestoreCase):
         self.restored = self.directory / "nowhere" / "priv"
         self.assertIn("nowhere is no directory: make it, or mount its disk", self.refused())
 
+    def test_in_the_backup(self) -> None:
+        """A state directory within the backup."""
+        before = image(self.target)
+        self.restored = self.target / "priv"
+        self.assertIn(f"{self.restored} is in the backup {self.target}: choose", self.refused())
+        self.assertEqual(image(self.target), before)
+
     def test_full_disk(self) -> None:
         """Whichever file does not go to the disk, nothing is left, and the README is where it was."""
         self.restored.mkdir()

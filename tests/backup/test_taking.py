@@ -22,6 +22,7 @@ from simple_im.store.database import prepare
 from simple_im.store.sequence import raise_epoch
 from simple_im.store.snapshot import Counts
 from tests.backup.case import NOW, PICTURE, SOUND, BackupCase, ask, execute, image
+from tests.store.faulty import error
 
 
 class ContentTests(BackupCase):
@@ -253,6 +254,50 @@ class RefusalTests(BackupCase):
         """A backup that would be lost together with the node is none."""
         self.target = self.state / "backup"
         self.assertIn("is in the state directory: choose", self.refused())
+
+    def test_in_a_backup(self) -> None:
+        """A backup within another, which would not be whole any more."""
+        outer = self.directory / "backup"
+        take(self.state, outer, NOW)
+        for target in (outer / "sub", outer / "ssl" / "sub"):
+            self.target = target
+            self.assertIn(f"{target} is in the backup {outer}: choose a place beside it", self.refused())
+        verify(outer)
+
+    def test_no_room_for_the_database(self) -> None:
+        """It is the disk of the backup that is full, not the database's."""
+
+        def fill(*_arguments: object) -> None:
+            raise error(sqlite3.SQLITE_FULL)
+
+        for name in ("copy_database", "leap"):
+            patch = self.patch(snapshot, name, fill)
+            self.assertIn(f"{self.target} can't be made (database or disk is full): see that its", self.refused())
+            patch.restore()
+
+    def test_database_of_another(self) -> None:
+        """A database that this user can't open."""
+
+        def deny(*_arguments: object) -> None:
+            raise error(sqlite3.SQLITE_CANTOPEN)
+
+        self.patch(snapshot, "copy_database", deny)
+        sentence = self.refused()
+        self.assertIn(f"the database {self.state}/simple_im.db can't be copied (", sentence)
+        self.assertIn("): say it as the user that runs the server", sentence)
+
+    def test_unreadable_file(self) -> None:
+        """A file that can't be read is not the target's fault."""
+        picture = self.state / "files" / "image" / PICTURE
+        picture.unlink()
+        picture.mkdir()
+        self.assertIn(f"{picture} can't be read (Is a directory): ", self.refused())
+
+    def test_schema_in_no_encoding(self) -> None:
+        """A database whose schema is not UTF-8."""
+        path = self.state / "simple_im.db"
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE entry", b"CREATE TABLE \xff\xff\xff\xff\xff"))
+        self.assertIn(f"{path} can't be copied (malformed database schema", self.refused())
 
     def test_damaged(self) -> None:
         """A database with a damaged page is not backed up as if it were good."""

@@ -273,7 +273,7 @@ class BrokenTests(CommandCase):
 
     def test_no_room(self) -> None:
         """Where the database or a file does not fit, that is said in a sentence, and nothing is left."""
-        for size, what in ((50_000, "simple_im.db can't be copied"), (4_000_000, "File too large")):
+        for size, what in ((50_000, "backup can't be made (disk I/O error)"), (4_000_000, "File too large")):
             sentence = self.refusal("backup", *self.arguments(), preexec_fn=lambda size=size: limit(size))
             self.assertIn(what, sentence)
             self.assertEqual(os.listdir(self.place), [])

@@ -50,7 +50,7 @@ from pathlib import Path
 from simple_im.store.database import prepare
 prepare(Path(sys.argv[1]), lambda cursor: None)
 """
-REFUSED = "the database failed in"
+REFUSED = "takes no writes"
 WORKS = "takes writes again"
 LARGE = "x" * 60_000
 """A message that makes a log of the database that is emptied soon."""

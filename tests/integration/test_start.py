@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 from pathlib import Path
+from shutil import rmtree
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -92,6 +93,20 @@ class WrongStartTests(NodeCase):
         database.write_bytes(b"not a database" * 1_000)
         self.assertIn(f"the database {database} cannot be used", self.refusal(cwd=node.directory))
         self.assertEqual(database.read_bytes(), b"not a database" * 1_000)
+
+    def test_lost_database(self) -> None:
+        """A server that has lost its database does not become a new one, until its files are removed too."""
+        node = self.stopped_node()
+        state = node.directory / "priv"
+        authority = node.ca.read_bytes()
+        for lose in (Path.unlink, Path.touch):
+            lose(state / "simple_im.db")
+            sentence = self.refusal(cwd=node.directory)
+            self.assertIn(f"the database {state}/simple_im.db is gone or empty, and files/ beside it shows", sentence)
+        self.assertEqual((state / "simple_im.db").read_bytes(), b"")
+        rmtree(state / "files")
+        node.start()
+        self.assertEqual(node.ca.read_bytes(), authority)
 
     def test_unknown_option(self) -> None:
         """An option that there is not is named."""

@@ -15,6 +15,7 @@ from simple_im.config import StartError
 from simple_im.status import StorageUnavailable
 from simple_im.store import database as database_module
 from simple_im.store.database import Cursor, Database, prepare
+from tests.store.faulty import error
 
 STEPS = tuple(database_module.schema())
 NEWEST = len(STEPS)
@@ -150,7 +151,17 @@ class PrepareTests(SynchronousTestCase):
     def test_directory(self) -> None:
         """So is a path that can't be opened."""
         self.path.mkdir()
-        self.assertIn("cannot be used", self.refusal())
+        self.assertIn(f"the database {self.path} is a directory: move it away", self.refusal())
+
+    def test_access(self) -> None:
+        """A database of another user is to be given to this one, not to be replaced."""
+
+        def fails(_cursor: Cursor) -> None:
+            raise error(sqlite3.SQLITE_READONLY)
+
+        sentence = str(self.assertRaises(StartError, prepare, self.path, fails))
+        self.assertIn("see that it belongs to the user that runs the server", sentence)
+        self.assertNotIn("restore", sentence)
 
     def test_let_go(self) -> None:
         """The file is let go of, also when it is refused: no log of it stays behind."""

@@ -14,7 +14,7 @@ from simple_im.store.database import Cursor, prepare
 from simple_im.store.mending import log_of
 from simple_im.store.opening import schema
 from simple_im.store.sequence import raise_epoch
-from simple_im.store.soundness import check
+from simple_im.store.soundness import check, check_there
 
 STEPS = ("CREATE TABLE one (x);", "CREATE TABLE two (y, z); CREATE INDEX by_z ON two (z);")
 
@@ -64,6 +64,19 @@ class SchemaTests(SynchronousTestCase):
         self.make(*STEPS, "PRAGMA user_version=3;")
         self.assertIn("is of version 3 and this simple_im knows up to 2: install", self.refusal())
 
+    def test_there(self) -> None:
+        """Where there has been one, none and an empty one are refused, and nothing is made."""
+        for make in (Path.unlink, Path.touch):
+            self.path.touch()
+            make(self.path)
+            found = self.path.exists()
+            sentence = str(self.assertRaises(StartError, check_there, self.path))
+            self.assertIn(f"the database {self.path} is gone or empty", sentence)
+            self.assertIn("restore a backup with `python -m simple_im restore`", sentence)
+            self.assertEqual(self.path.exists(), found)
+        self.make(STEPS[0])
+        check_there(self.path)
+
     def test_another_programs(self) -> None:
         """So is one with tables and without a version, or with an impossible one."""
         self.make("CREATE TABLE notes (text);")
@@ -83,6 +96,17 @@ class SchemaTests(SynchronousTestCase):
         self.path.touch()
         self.assertIn("(it has 0 bytes, and its log", str(self.assertRaises(StartError, check, self.path, STEPS)))
         self.assertEqual(log_of(self.path).read_bytes(), b"log")
+
+    def test_access(self) -> None:
+        """A file that this user may not read or write is named, before SQLite makes others like it."""
+        self.make(STEPS[0], "PRAGMA user_version=1;")
+        for ending in ("-shm", "-wal", ""):
+            file = self.path.with_name(self.path.name + ending)
+            file.touch()
+            self.patch(soundness.os, "access", lambda path, _mode, closed=file: path != closed)
+            sentence = str(self.assertRaises(StartError, check, self.path, STEPS))
+            self.assertIn(f"{file} can't be read and written by this user: have it belong to the user", sentence)
+            self.assertNotIn("restore", sentence)
 
     def test_log_counts(self) -> None:
         """What is only in the log counts, and the log stays as it is."""
@@ -119,6 +143,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_pages_of_a_large_one(self) -> None:
         """The same where the database is too large for SQLite's own check."""
+        self.patch(soundness, "_WITH_INDEXES", 0)
         self.patch(soundness, "_AT_ONCE", 0)
         self.patch(soundness, "_LOOKS", (4, 0))
         with closing(sqlite3.connect(self.path)) as connection:
@@ -126,6 +151,35 @@ class DamageTests(SynchronousTestCase):
         start = (root - 1) * 4_096
         self.path.write_bytes(self.content[:start] + b"\xa5" * 4_096 + self.content[start + 4_096 :])
         self.assert_found()
+
+    def test_index(self) -> None:
+        """An index that does not lead to a row: a login would not find its user."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("INSERT INTO user (phone, name, password, created) VALUES ('8618266', 'Ann', '', 0)")
+            connection.commit()
+            connection.execute("PRAGMA journal_mode=DELETE")
+            (root,) = connection.execute(
+                "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'user'"
+            ).fetchone()
+        content = bytearray(self.path.read_bytes())
+        place = content.index(b"8618266", (root - 1) * 4_096, root * 4_096)
+        content[place] = ord("7")
+        self.path.write_bytes(content)
+        self.assert_found()
+        self.patch(soundness, "_LOOKS", (4, 0))
+        self.assert_found()
+        self.patch(soundness, "_WITH_INDEXES", 0)
+        check(self.path, schema())
+
+    def test_schema_in_no_encoding(self) -> None:
+        """A schema that is not UTF-8, which SQLite's own words then are not either."""
+        place = self.content.index(b"CREATE TABLE more")
+        for length in (3, 30):
+            self.path.write_bytes(self.content[:place] + b"\xff" * length + self.content[place + length :])
+            self.assert_found()
+        for name in (b"more", b"entry"):
+            self.path.write_bytes(self.content.replace(name, b"\xff" * len(name)))
+            self.assert_found()
 
     def test_end(self) -> None:
         """A file that ends too early, be it by a byte."""
@@ -139,5 +193,6 @@ class DamageTests(SynchronousTestCase):
         self.patch(soundness, "_STEPS", 1)
         for looks in ((0, 0), (4, 0)):
             self.patch(soundness, "_LOOKS", looks)
+            self.patch(soundness, "_WITH_INDEXES", 0)
             self.patch(soundness, "_AT_ONCE", 0)
             check(self.path, schema())

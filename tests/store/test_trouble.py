@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sqlite3
 from pathlib import Path
 
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from simple_im.store.trouble import REMIND, Trouble
+from simple_im.store.trouble import REMIND, Trouble, cure, cure_of_upload
 from tests.store.faulty import error
 
 FULL, FAILED = error(sqlite3.SQLITE_FULL), error(sqlite3.SQLITE_IOERR_FSYNC)
@@ -34,7 +36,8 @@ class TroubleTests(SynchronousTestCase):
         for _ in range(100):
             self.trouble.failed(FAILED, "write_batch", True)
         (line,) = self.lines()
-        self.assertIn("the database failed in write_batch: disk I/O error", line)
+        self.assertIn("the database simple_im.db takes no writes (disk I/O error), and nothing is stored until", line)
+        self.assertIn(": see what the system's log says of its disk", line)
         for _ in range(100):
             self.trouble.wrote()
         self.assertEqual(self.lines(), ["the database simple_im.db takes writes again"])
@@ -62,7 +65,27 @@ class TroubleTests(SynchronousTestCase):
             self.trouble.failed(FAILED, "read_page", False)
             self.trouble.wrote()
         (line,) = self.lines()
-        self.assertIn("read_page", line)
+        self.assertIn("the database simple_im.db can't be read (disk I/O error): see what the system's log", line)
+
+    def test_full(self) -> None:
+        """A full disk is to be given room, by whatever error it shows; what it holds is not to be replaced."""
+        self.trouble.failed(FULL, "write_batch", True)
+        self.assertIn("(database or disk is full), and nothing is stored until that is over: free", *self.lines())
+        self.patch(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 0))
+        self.now += REMIND
+        self.trouble.failed(FAILED, "write_batch", True)
+        self.assertIn("(disk I/O error), and nothing is stored until that is over: free some space", *self.lines())
+
+    def test_access(self) -> None:
+        """A file that another user owns, or that can't be written to, is said to be that."""
+        for code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DBMOVED, sqlite3.SQLITE_PERM):
+            self.assertIn("it belongs to the user that runs the server", cure(error(code), Path("simple_im.db")))
+        self.assertEqual(cure(error(sqlite3.SQLITE_READONLY), Path("gone/gone/simple_im.db"))[:4], "see ")
+
+    def test_uploads(self) -> None:
+        """A full disk under the files is to be given room, too."""
+        self.assertEqual(cure_of_upload(OSError(errno.ENOSPC, "")), "free some space there")
+        self.assertIn("the system's log", cure_of_upload(OSError(errno.EIO, "")))
 
     def test_damage(self) -> None:
         """Damage is said once, with what to do."""
