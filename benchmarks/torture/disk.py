@@ -250,7 +250,12 @@ def _control(path: Path) -> mmap.mmap:
 
 
 def _dirty(path: Path) -> tuple[bool, bytes]:
-    """Whether the size is not on disk, and a byte for each block, zero where it is."""
+    """Whether the size is not on disk, and a byte for each block, zero where it is.
+
+    A program that was killed while it made a file may have left no map of it; then it has written nothing.
+    """
+    if not path.exists():
+        return False, b""
     with path.open("rb") as file:
         header = file.read(_MAP_HEADER.size)
         if not header:

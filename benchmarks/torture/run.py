@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ class _Run:
                 await self._end(outcome)
         except Exception as error:
             outcome.broken.append(f"the run did not come to its end: {error!r}")
+            (self._directory / "error.txt").write_text("".join(traceback.format_exception(error)))
         finally:
             self._server.close()
         self._world.history.save(self._directory / "history.jsonl")

@@ -225,7 +225,11 @@ class Device:
         return next(iter(self._by_id.get(id_, ())), None)
 
     async def _find_and_take(self, id_: bytes) -> None:
-        seq = await self._inbox.find(self.state, id_)
+        """What is in flight is not always stored: where its commit has failed, it is what the device means all the
+        same, and not a later entry with the same id."""
+        in_flight = self._find_in_flight(id_)
+        stored = await self._inbox.find(self.state, id_)
+        seq = min((seq for seq in (in_flight, stored) if seq is not None), default=None)
         if seq is not None and seq > self.state.cursor:
             self._take(seq)
 

@@ -29,6 +29,22 @@ class OfflineTests(DeviceTestCase):
         self.assertEqual(bob.ids(), [])
         self.assertEqual(self.again(bob).ids(), ["1", "2", "3"])
 
+    def test_refused_and_acknowledged(self) -> None:
+        """An acknowledgement by id takes what was shown and could not be stored, not a later message with that id."""
+        self.get()
+        bob = self.door.log_in(BOB)
+        bob.got()
+        self.door.database.writes_fail = True
+        self.door.message(BOB, "x")
+        self.door.database.writes_fail = False
+        self.door.message(BOB, "x")
+        self.assertEqual(bob.ids(), ["x", "x"])
+        bob.send(a("x"))
+        again = self.again(bob)
+        self.assertEqual(again.ids(), ["1", "2", "3", "x"])
+        again.send(a("x"))
+        self.assertEqual(self.again(again).ids(), ["1", "2", "3"])
+
     def test_what_it_did_not_show_comes(self) -> None:
         """What a limit cut off, and what came later, is sent."""
         self.get(2)
