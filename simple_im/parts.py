@@ -20,6 +20,7 @@ from simple_im.im.protocol import ImFactory
 from simple_im.im.router import Router
 from simple_im.im.sessions import Sessions
 from simple_im.passwords import Passwords
+from simple_im.state import DATABASE, FILES
 from simple_im.status import BYE_SHUTDOWN, StorageUnavailable
 from simple_im.store.accounts import Accounts
 from simple_im.store.contacts import Contacts
@@ -52,12 +53,12 @@ log = Logger()
 
 def database_path(config: Config) -> Path:
     """Where the database is."""
-    return config.state / "simple_im.db"
+    return config.state / DATABASE
 
 
 def files_path(config: Config) -> Path:
     """Where the media are."""
-    return config.state / "files"
+    return config.state / FILES
 
 
 class Store:

@@ -18,7 +18,7 @@ from simple_im import collector, tls
 from simple_im.config import Config, Options, StartError, config_from
 from simple_im.listen import adopt, bind, describe
 from simple_im.parts import Parts, database_path, files_path
-from simple_im.state import StateDirectory, start_errors
+from simple_im.state import KEYS, StateDirectory, start_errors
 from simple_im.store.database import prepare
 from simple_im.store.files import prepare_folders, were_prepared
 from simple_im.store.sequence import raise_epoch
@@ -47,7 +47,7 @@ class EmbeddedNode(Service):
         self._config = config
         self._state = StateDirectory(config.state)
         _check_database(config)
-        self._ssl = config.state / "ssl"
+        self._ssl = config.state / KEYS
         tls.ensure_certificates(self._ssl, config.advertise, datetime.now(UTC))
         self._connections = tls.server_context_factory(self._ssl)
         self._sockets = {

@@ -13,6 +13,9 @@ from typing import Final
 from simple_im.config import StartError
 
 LOCK: Final = "lock"
+DATABASE: Final = "simple_im.db"
+FILES: Final = "files"
+KEYS: Final = "ssl"
 PID_WIDTH: Final = 10
 
 _CURES: Final = {
@@ -77,7 +80,7 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -98,8 +101,9 @@ def _write_draft(draft: Path, content: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Has a file, or a directory's names, on disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

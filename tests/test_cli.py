@@ -15,7 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im import __version__, cli
-from simple_im.backup import manifest, verifying
+from simple_im.backup import verifying
 from simple_im.cli import FAILED, MISUSED, main, parser
 from simple_im.config import Config
 from simple_im.parts import database_path, files_path
@@ -265,5 +265,5 @@ class PlaceTests(BackupCase):
     def test_places(self) -> None:
         """A backup has its parts where a node has them."""
         config = Config(Path("priv"), 0, 0, "", None, 0)
-        self.assertEqual(database_path(config), config.state / manifest.DATABASE)
-        self.assertEqual(files_path(config), config.state / manifest.FILES)
+        self.assertEqual(database_path(config), config.state / verifying.DATABASE)
+        self.assertEqual(files_path(config), config.state / verifying.FILES)

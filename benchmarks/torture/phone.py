@@ -114,8 +114,7 @@ class Phone:
         """A connection that is signed in, or None where the token is no good; raises one of `GONE`."""
         door = await ImDoor.open(address)
         life = self._world.server.life
-        user = {"id": self._person.id, "d": self._name, "token": self._token}
-        await door.write(entry("r", id="login", t="login", user=user))
+        await door.write(self._login())
         ((_, answer),) = await door.expect()
         if answer["s"] != 0:
             if answer["r"] == "token error":
@@ -145,9 +144,11 @@ class Phone:
         """Sign in and take a byte now and then; what comes of it is too little to be written down."""
         conn = self._world.new_conn()
         self._record(Opened(self.device, conn, "im", self._world.server.life, False))
+        await asyncio.to_thread(read_slowly, address, self._login(), _SLOW_READS)
+
+    def _login(self) -> bytes:
         user = {"id": self._person.id, "d": self._name, "token": self._token}
-        login = entry("r", id="login", t="login", user=user)
-        await asyncio.to_thread(read_slowly, address, login, _SLOW_READS)
+        return entry("r", id="login", t="login", user=user)
 
     # Over HTTPS.
 

@@ -82,6 +82,7 @@ class Server:
     def kill(self) -> None:
         """SIGKILL."""
         self._signal(signal.SIGKILL)
+        self._wait()
         self._ended()
 
     def lose_power(self, random: Random) -> None:
@@ -102,8 +103,7 @@ class Server:
         """SIGTERM; the exit code."""
         self._signal(signal.SIGTERM)
         code = await asyncio.to_thread(self._wait)
-        self._pid = None
-        self._is_up.clear()
+        self._ended()
         return code
 
     def _signal(self, number: signal.Signals) -> None:
@@ -113,11 +113,9 @@ class Server:
     def _wait(self) -> int:
         return self._launcher.wait(self._pid) if self._launcher is not None and self._pid is not None else 0
 
-    def _ended(self) -> int:
-        code = self._wait()
+    def _ended(self) -> None:
         self._pid = None
         self._is_up.clear()
-        return code
 
     def close(self) -> None:
         """Leave no process behind."""

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
+from simple_im.state import sync
+from simple_im.store.trouble import LOOK
+
 UNFINISHED: Final = ".unfinished-"
 """What stands between a directory's name and chance while it is built; such a directory is what a crash left."""
 _CHUNK: Final = 4 * 1_048_576
@@ -25,11 +28,12 @@ _CURES: Final = {
     errno.EPERM: "say it as the user that runs the server, on a directory which that user may write to",
     errno.EROFS: "choose a disk that can be written to",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.EIO: "see what the system's log says of its disk",
+    errno.EIO: LOOK,
 }
+AS_SERVER: Final = "say it as the user that runs the server, and have that user own it"
 _TO_READ: Final = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "say it as the user that runs the server, and have that user own it"),
-    errno.EIO: "see what the system's log says of its disk",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), AS_SERVER),
+    errno.EIO: LOOK,
 }
 _ANY: Final = "mend that and try again"
 
@@ -169,12 +173,3 @@ def sync_tree(path: Path) -> None:
     """Has every directory's names on disk, the deepest first."""
     for directory, _, _ in os.walk(path, topdown=False):
         sync(Path(directory))
-
-
-def sync(path: Path) -> None:
-    """Has a file, or a directory's names, on disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

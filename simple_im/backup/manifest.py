@@ -16,9 +16,6 @@ from simple_im.backup.folder import BackupError, Piece, disk_errors, make_file
 from simple_im.store.snapshot import Counts
 
 MANIFEST: Final = "backup.toml"
-DATABASE: Final = "simple_im.db"
-FILES: Final = "files"
-KEYS: Final = "ssl"
 FORMAT: Final = 1
 
 

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from simple_im.backup.folder import BackupError, check_place, copy_file, disk_errors, make_file, sync, whole
-from simple_im.backup.manifest import DATABASE, Manifest, check_outside
+from simple_im.backup.folder import BackupError, check_place, copy_file, disk_errors, make_file, whole
+from simple_im.backup.manifest import Manifest, check_outside
 from simple_im.backup.verifying import check_piece, verify
-from simple_im.state import LOCK
+from simple_im.state import DATABASE, LOCK, sync
 from simple_im.store import snapshot
 from simple_im.store.sequence import SPAN_BITS
 from simple_im.store.snapshot import Leap

@@ -12,11 +12,21 @@ from pathlib import Path
 from typing import Final
 
 from simple_im import __version__
-from simple_im.backup.folder import BackupError, Piece, check_place, copy_file, disk_errors, make_file, piece_of, sync
+from simple_im.backup.folder import (
+    AS_SERVER,
+    BackupError,
+    Piece,
+    check_place,
+    copy_file,
+    disk_errors,
+    make_file,
+    piece_of,
+)
 from simple_im.backup.folder import whole as whole_folder
-from simple_im.backup.manifest import DATABASE, FILES, KEYS, Manifest, check_outside, write_manifest
+from simple_im.backup.manifest import Manifest, check_outside, write_manifest
 from simple_im.backup.verifying import check_keys, check_schema
 from simple_im.config import StartError, shown
+from simple_im.state import DATABASE, FILES, KEYS, sync
 from simple_im.store import snapshot
 from simple_im.store.snapshot import Leap
 from simple_im.store.trouble import CURE, DAMAGED, primary_code
@@ -24,9 +34,8 @@ from simple_im.store.trouble import CURE, DAMAGED, primary_code
 LEAP: Final = Leap(epochs=1_024, versions=1_024, ids=100_000)
 """How far a copy is above the node. A node raises the epoch by one a start, so no `seq` that it gives out later, in up
 to so many starts, is one of a node that starts from the copy; who signs up there gets the id of nobody of here."""
-_AS_SERVER: Final = "say it as the user that runs the server, and have that user own it"
 _CURES: Final = {
-    **dict.fromkeys((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY), _AS_SERVER),
+    **dict.fromkeys((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY), AS_SERVER),
     **dict.fromkeys(DAMAGED, CURE),
 }
 _DRAFT: Final = ".new"

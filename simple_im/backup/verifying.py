@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from simple_im.backup.folder import BackupError, Piece, disk_errors, piece_of
-from simple_im.backup.manifest import DATABASE, FILES, KEYS, MANIFEST, Manifest, read_manifest
+from simple_im.backup.manifest import MANIFEST, Manifest, read_manifest
 from simple_im.config import shown
+from simple_im.state import DATABASE, FILES, KEYS
 from simple_im.store import snapshot
 from simple_im.store.opening import schema
 from simple_im.tls import CA_CERTIFICATE, CA_KEY, CERTIFICATE, KEY, load_identity

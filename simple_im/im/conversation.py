@@ -178,9 +178,12 @@ class Conversation:
         received, inbox = self._frames, self._node.inbox
         while received:
             frame = received.popleft()
+            if self._outbox.compact:
+                self._take_items(frames.read(frame, self._quoted_device, compact=True))
+                return
             plain = read_plain(frame, self._quoted_device)
-            if plain is None or self._outbox.compact:
-                self._take_frame(frame)
+            if plain is None:
+                self._take_items(frames.read_any(frame, self._quoted_device))
                 return
             self._bad_frames = 0
             self._take_plain(plain)
@@ -199,8 +202,8 @@ class Conversation:
         if waiting is not None:
             self._wait_for(waiting, id_)
 
-    def _take_frame(self, frame: bytes) -> None:
-        items = frames.read(frame, self._quoted_device, compact=self._outbox.compact)
+    def _take_items(self, items: list[Item]) -> None:
+        """These are taken next, one by one."""
         is_bad = any(type(item) is Bad for item in items)
         self._bad_frames = self._bad_frames + 1 if is_bad else 0
         self._items.extend(items)
@@ -267,7 +270,7 @@ class Conversation:
         self.device = Device(opened.state, node.inbox, self._outbox, node.turn, node.clock)
         self._presence = node.sessions.add(self, opened.names)
         self._welcome(request, opened)
-        self._take_frame(self._frames.popleft())
+        self._take_items(frames.read(self._frames.popleft(), self._quoted_device, compact=self._outbox.compact))
         self._items.popleft()
         if self._transport_full:
             self.device.pause()

@@ -116,7 +116,7 @@ class Device:
         state, wire = self.state, entry.wire
         self._in_flight[entry.seq] = entry
         if self._by_id is not None:
-            self._by_id.setdefault(entry.id, {})[entry.seq] = None
+            _index(self._by_id, entry)
         self._bytes += len(wire)
         self._position = entry.seq
         if entry.seq > state.sent:
@@ -214,14 +214,13 @@ class Device:
 
     def _find_in_flight(self, id_: bytes) -> int | None:
         """The oldest with this id: nearly always the first, so ids are indexed only when one is not."""
-        for entry in self._in_flight.values():
-            if entry.id == id_:
-                return entry.seq
-            break
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest is not None and oldest.id == id_:
+            return oldest.seq
         if self._by_id is None:
             self._by_id = {}
             for entry in self._in_flight.values():
-                self._by_id.setdefault(entry.id, {})[entry.seq] = None
+                _index(self._by_id, entry)
         return next(iter(self._by_id.get(id_, ())), None)
 
     async def _find_and_take(self, id_: bytes) -> None:
@@ -297,3 +296,7 @@ class Device:
                 state.advance(cursor)
         if not state.is_dirty:
             self._inbox.touch(state)
+
+
+def _index(by_id: dict[bytes, dict[int, None]], entry: Entry) -> None:
+    by_id.setdefault(entry.id, {})[entry.seq] = None

@@ -62,7 +62,7 @@ class Router:
             return self._to_group(message, members, device, presence, receipt)
         if not self._users.is_known(message.to):
             return Deferred.fromCoroutine(self._look_up_user(message, device, presence, receipt))
-        return self._append(message, (message.to,), device, presence, receipt)
+        return self._append_message(message, (message.to,), device, presence, receipt)
 
     def route_plain(
         self, id_: bytes, to: int, head: bytes, device: Device, presence: Presence, receipt: Receipt
@@ -71,15 +71,12 @@ class Router:
         if not self._users.is_known(to):
             return self.route(Message("m", id_, to, head), device, presence, receipt)
         state = device.state
-        if state.is_dirty:
-            self._inbox.write_with_next(state)
         draft = Draft(state.user, state.device, id_, _recipients((to,), device, presence), head)
-        self._inbox.append(draft, receipt)
-        return None
+        return self._append(draft, False, state, receipt)
 
     async def _look_up_user(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> None:
         if await self._users.exists(message.to):
-            await _done(self._append(message, (message.to,), device, presence, receipt))
+            await _done(self._append_message(message, (message.to,), device, presence, receipt))
         else:
             receipt.refused([message.id], NO_SUCH_USER)
 
@@ -91,7 +88,7 @@ class Router:
         self, message: Message, members: tuple[int, ...], device: Device, presence: Presence, receipt: Receipt
     ) -> Deferred[None] | None:
         if device.state.user in members:
-            return self._append(message, members, device, presence, receipt)
+            return self._append_message(message, members, device, presence, receipt)
         reason = NOT_A_MEMBER if members else NO_SUCH_GROUP
         if message.dup:
             return Deferred.fromCoroutine(self._refuse_unless_stored(message, reason, device, presence, receipt))
@@ -105,13 +102,15 @@ class Router:
         if not await self._inbox.acknowledge_again(_draft(message, (), device, presence), receipt):
             receipt.refused([message.id], reason)
 
-    def _append(
+    def _append_message(
         self, message: Message, users: tuple[int, ...], device: Device, presence: Presence, receipt: Receipt
     ) -> Deferred[None] | None:
-        draft = _draft(message, users, device, presence)
-        if device.state.is_dirty:
-            self._inbox.write_with_next(device.state)
-        if message.dup:
+        return self._append(_draft(message, users, device, presence), message.dup, device.state, receipt)
+
+    def _append(self, draft: Draft, dup: bool, sender: DeviceState, receipt: Receipt) -> Deferred[None] | None:
+        if sender.is_dirty:
+            self._inbox.write_with_next(sender)
+        if dup:
             return Deferred.fromCoroutine(self._inbox.append_again(draft, receipt))
         self._inbox.append(draft, receipt)
         return None

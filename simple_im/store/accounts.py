@@ -11,7 +11,8 @@ from simple_im.store.contacts import touch_contact
 from simple_im.store.database import Cursor, Database
 from simple_im.store.tokens import Session, delete_others
 
-_LARGEST: Final = 2**63 - 1
+LARGEST: Final = 2**63 - 1
+"""The largest integer that SQLite holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Accounts:
 
 
 def _is_id(user: int) -> bool:
-    return 0 < user <= _LARGEST
+    return 0 < user <= LARGEST
 
 
 def _insert(cursor: Cursor, name: str, phone: str, password_hash: str, now: int) -> int | None:

@@ -18,10 +18,10 @@ from twisted.enterprise import adbapi
 
 from simple_im.config import StartError, shown
 from simple_im.status import StorageUnavailable
-from simple_im.store.mending import Mending, empty_log, log_of, rewrite_log
-from simple_im.store.opening import schema
+from simple_im.store.mending import Mending, empty_log, rewrite_log
+from simple_im.store.opening import log_of, schema
 from simple_im.store.soundness import check
-from simple_im.store.trouble import CURE, LOOK, Trouble, cure
+from simple_im.store.trouble import CURE, CURE_OR_ELSEWHERE, LOOK, Trouble, cure
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -219,7 +219,7 @@ def _cure(error: sqlite3.Error, path: Path) -> str:
     """What to do at a start, which can be tried again or go elsewhere."""
     first = cure(error, path)
     if first == CURE:
-        return f"{CURE}, or choose another --state DIR"
+        return CURE_OR_ELSEWHERE
     return f"{LOOK}, and start again; where that does not help, {CURE}" if first == LOOK else first
 
 

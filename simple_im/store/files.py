@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from simple_im.media import KINDS
+from simple_im.state import sync
 from simple_im.status import NotFound, StorageUnavailable
 from simple_im.store.database import Cursor, Database
 from simple_im.store.trouble import cure_of_upload
@@ -103,11 +104,7 @@ def were_prepared(directory: Path) -> bool:
 def _move(draft: Path, path: Path) -> None:
     """Rename, and have the new name on disk."""
     os.rename(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def _insert(cursor: Cursor, kind: str, name: str, users: tuple[int, ...], now: int) -> None:

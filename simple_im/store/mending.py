@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from simple_im.store.opening import READING, opened
+from simple_im.store.opening import READING, log_of, opened
 from simple_im.store.trouble import primary_code
 
 _CHUNK: Final = 1_048_576
@@ -93,11 +93,6 @@ def _log_kept(path: Path) -> Iterator[None]:
     with opened(path, READING) as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         yield
-
-
-def log_of(path: Path) -> Path:
-    """SQLite's log of the database at `path`."""
-    return path.with_name(path.name + "-wal")
 
 
 def _write_again(path: Path) -> None:

@@ -28,6 +28,11 @@ def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         raise sqlite3.DatabaseError("malformed database schema") from None
 
 
+def log_of(path: Path) -> Path:
+    """SQLite's log of the database at `path`."""
+    return path.with_name(path.name + "-wal")
+
+
 def schema() -> list[str]:
     """The SQL of each version, the first one's first; a database is of the version whose SQL it was given last."""
     folder = resources.files("simple_im.store") / "schema"

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from simple_im.store.mending import log_of
-from simple_im.store.opening import AT_REST, READING, WRITING, opened
+from simple_im.store.opening import AT_REST, READING, WRITING, log_of, opened
 from simple_im.store.trouble import primary_code
 
 _OF_WRITING: Final = (

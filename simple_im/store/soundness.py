@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from simple_im.config import StartError, shown
-from simple_im.store.mending import log_of
-from simple_im.store.opening import AT_REST, READING, opened
-from simple_im.store.trouble import CURE, primary_code
+from simple_im.store.opening import AT_REST, READING, log_of, opened
+from simple_im.store.trouble import CURE, CURE_OR_ELSEWHERE, primary_code
 
 CHECK_TIME: Final = 2.0
 """Seconds that a start looks for damage; `python -m simple_im verify` looks at all of a backup."""
@@ -27,8 +26,6 @@ _WITH_INDEXES: Final = 83_886_080
 """One up to this size also with a look into every index for every row."""
 _LOOKS: Final = (3, 41)
 """The first version that does."""
-
-_OR_ELSEWHERE: Final = f"{CURE}, or choose another --state DIR"
 
 
 def check(path: Path, steps: Sequence[str]) -> None:
@@ -88,7 +85,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path, steps: Sequence[st
     if version < 0 or (version == 0 and tables):
         raise StartError(f"the database {path} is another program's: choose another --state DIR")
     for table in sorted(_made_by(steps[:version]) - tables):
-        raise StartError(f"the database {path} has no table {table}: {_OR_ELSEWHERE}")
+        raise StartError(f"the database {path} has no table {table}: {CURE_OR_ELSEWHERE}")
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
@@ -134,4 +131,4 @@ def _questions(connection: sqlite3.Connection, size: int) -> list[str]:
 
 
 def _damaged(path: Path, found: str) -> StartError:
-    return StartError(f"the database {path} is damaged ({shown(found)}): {_OR_ELSEWHERE}")
+    return StartError(f"the database {path} is damaged ({shown(found)}): {CURE_OR_ELSEWHERE}")

@@ -23,6 +23,7 @@ OF_THE_DISK: Final = (
 )
 DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 CURE: Final = 'restore a backup with `python -m simple_im restore`, as "Restoring" in docs/operations.md says'
+CURE_OR_ELSEWHERE: Final = f"{CURE}, or choose another --state DIR"
 MAKE_ROOM: Final = "free some space on its disk; what is in it is safe"
 _ROOM: Final = 1_048_576
 """With less than this free, it is the disk."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Final
 
 from simple_im.status import BadRequest
+from simple_im.store.accounts import LARGEST
 from simple_im.store.contacts import Contacts
 from simple_im.store.entries import Draft
 from simple_im.store.outgoing import Notice, Outgoing
@@ -15,8 +15,6 @@ from simple_im.web.document import Answer
 from simple_im.web.form import to_id, to_integer
 from simple_im.web.request import Call
 from simple_im.web.resource import Handler
-
-_LARGEST: Final = 2**63 - 1
 
 
 class ContactPages:
@@ -85,7 +83,7 @@ class ContactPages:
 
 def _since(name: str, text: str) -> int:
     """A version or a time that a database can hold: before 0 there is nothing, nor after the largest."""
-    return min(max(to_integer(name, text), 0), _LARGEST)
+    return min(max(to_integer(name, text), 0), LARGEST)
 
 
 def _notice(session: Session, to: int) -> Notice:

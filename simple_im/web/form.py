@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from simple_im.status import BadRequest, NotFound
+from simple_im.store.accounts import LARGEST
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _DIGITS: Final = re.compile(r"[0-9]{5,20}")
@@ -15,7 +16,6 @@ _ASK_SIZE: Final = 256
 _AVATAR_SIZE: Final = 256
 LONGEST_PASSWORD: Final = 128
 _PASSWORD_SIZES: Final = (6, LONGEST_PASSWORD)
-_LARGEST_ID: Final = 2**63 - 1
 _DEVICE_SIZE: Final = 32
 
 
@@ -97,7 +97,7 @@ def to_integer(name: str, text: str) -> int:
 def to_id(name: str, text: str) -> int:
     """The id that `text` is; raises `NotFound` for a number that is nobody's."""
     number = to_integer(name, text)
-    if not 0 < number <= _LARGEST_ID:
+    if not 0 < number <= LARGEST:
         raise NotFound()
     return number
 

@@ -15,6 +15,7 @@ from simple_im.config import StartError
 from simple_im.status import StorageUnavailable
 from simple_im.store import mending
 from simple_im.store.database import Cursor, Database, prepare
+from simple_im.store.opening import log_of
 from tests.store.faulty import FaultyConnection, error
 
 CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -171,8 +172,8 @@ class RewriteTests(SynchronousTestCase):
             connection.execute("CREATE TABLE more (x)")
             connection.execute("INSERT INTO more SELECT zeroblob(3000000)")
             copy(original, self.path)
-            copy(mending.log_of(original), mending.log_of(self.path))
-        self.log = mending.log_of(self.path)
+            copy(log_of(original), log_of(self.path))
+        self.log = log_of(self.path)
         self.content = self.log.read_bytes()
 
     def test_written_again(self) -> None:

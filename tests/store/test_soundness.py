@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from simple_im.config import StartError
 from simple_im.store import soundness
 from simple_im.store.database import Cursor, prepare
-from simple_im.store.mending import log_of
-from simple_im.store.opening import schema
+from simple_im.store.opening import log_of, schema
 from simple_im.store.sequence import raise_epoch
 from simple_im.store.soundness import check, check_there
 
