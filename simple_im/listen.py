@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from functools import partial
 from typing import Any, Final, cast
 
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
@@ -30,13 +31,23 @@ def bind(interface: str, port: int, name: str) -> socket.socket:
         raise StartError(_sentence(error.errno or 0, interface, port, name)) from None
 
 
-def adopt(reactor: IReactorSocket, sock: socket.socket, factory: IProtocolFactory) -> IListeningPort:
-    """Has `reactor` accept on `sock` for `factory`. The port has a descriptor of its own; `sock` is closed."""
+def adopt(
+    reactor: IReactorSocket, sock: socket.socket, factory: IProtocolFactory, connections: object
+) -> IListeningPort:
+    """Has `reactor` accept on `sock` for `factory`. The port has a descriptor of its own; `sock` is closed.
+
+    `connections` is what the accepted transports take for their reactor.
+    """
     with contextlib.closing(sock):
         # Annotated as taking a ServerFactory; a TLS factory is none and does.
         port: Any = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)  # type: ignore[arg-type]
-    port.transport = DrainServer
+    port.transport = partial(_accepted, connections)
     return cast(IListeningPort, port)
+
+
+def _accepted(connections: object, *args: Any) -> DrainServer:
+    """The transport of a connection, made with what `tcp.Server` takes but for the reactor, which comes last."""
+    return DrainServer(*args[:-1], connections)  # type: ignore[call-arg]
 
 
 def describe(port: IListeningPort) -> str:

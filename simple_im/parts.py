@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from simple_im import rounds
 from simple_im.cluster.directory import Door, LocalDirectory
 from simple_im.cluster.probe import TlsProbe
 from simple_im.config import Config
@@ -20,6 +21,7 @@ from simple_im.im.protocol import ImFactory
 from simple_im.im.router import Router
 from simple_im.im.sessions import Sessions
 from simple_im.passwords import Passwords
+from simple_im.rounds import Rounds
 from simple_im.state import DATABASE, FILES
 from simple_im.status import BYE_SHUTDOWN, StorageUnavailable
 from simple_im.store.accounts import Accounts
@@ -88,6 +90,8 @@ class Parts:
         gate, router = Gate(store.tokens, store.inbox), Router(store.accounts, store.groups, store.inbox)
         node = Node(gate, router, store.inbox, self._sessions, turn, reactor, config.idle_timeout)
         self.im = ImFactory(node)
+        self._rounds = Rounds(reactor, node) if rounds.IS_HERE else None
+        self._reactor = reactor
         self.site = self._make_site(config, reactor)
         self._upkeep = Upkeep(store.database, store.tokens, store.files, self._sessions, config.retention, reactor)
         self._heartbeat = LoopingCall(self._directory.announce)
@@ -116,12 +120,21 @@ class Parts:
         self._heartbeat.start(HEARTBEAT)
         Deferred.fromCoroutine(self._store.outgoing.recover()).addErrback(_not_recovered)
 
+    def start_rounds(self) -> object:
+        """What the transports of the IM door's connections take for their reactor."""
+        if self._rounds is None:
+            return self._reactor
+        self._rounds.start()
+        return self._rounds
+
     async def stop(self) -> None:
         """Commit, say `bye`, close; the doors take nothing new by now."""
         self._heartbeat.stop()
         await self._upkeep.stop()
         await self._commit()
         await self.im.close_all(BYE_SHUTDOWN)
+        if self._rounds is not None:
+            self._rounds.stop()
         await self._commit()
         self._passwords.stop()
         self._store.database.stop()

@@ -13,11 +13,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from simple_im import collector, tls
 from simple_im.config import Config, Options, StartError, config_from
 from simple_im.listen import adopt, bind, describe
 from simple_im.parts import Parts, database_path, files_path
+from simple_im.secure import SecureFactory
 from simple_im.state import KEYS, StateDirectory, start_errors
 from simple_im.store.database import prepare
 from simple_im.store.files import prepare_folders, were_prepared
@@ -68,15 +70,16 @@ class EmbeddedNode(Service):
         self._parts = Parts(self._config, reactor, self._epoch, _port(self._sockets["im"]))
         self._parts.start()
         self._ports: list[Any] = []
-        self._open("HTTPS", "http", self._parts.site)
-        self._open("IM", "im", self._parts.im)
-        collector.settle()
         _exit_cleanly(reactor)
-        self._reactor.callLater(0, _exit_cleanly, reactor)
+        https = TLSMemoryBIOFactory(self._connections, False, self._parts.site, self._reactor)
+        self._open("HTTPS", "http", https, reactor)
+        self._open("IM", "im", SecureFactory(self._connections, self._parts.im), self._parts.start_rounds())
+        collector.settle()
+        self._reactor.callWhenRunning(_exit_cleanly, reactor)
 
-    def _open(self, title: str, name: str, factory: Any) -> None:
-        secure = tls.PromptTLSFactory(self._connections, False, factory, self._reactor)
-        port = adopt(self._reactor, self._sockets[name], secure)
+    def _open(self, title: str, name: str, factory: Any, connections: Any) -> None:
+        """`connections` is the reactor of what comes in."""
+        port = adopt(self._reactor, self._sockets[name], factory, connections)
         self._ports.append(port)
         log.info(
             "{title} door on {address}, certificate SHA-256 {fingerprint}, state in {state}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,11 +25,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from simple_im.config import StartError, is_address, is_host_name
-from simple_im.records import RecordTLS
 from simple_im.state import make_directory, write_file
 
 CA_CERTIFICATE: Final = "cowboy-ca.crt"
@@ -110,23 +110,33 @@ class ServerConnections:
 
     def reload(self) -> None:
         """Takes the files as they are now for every connection to come; a StartError leaves all as it was."""
-        self._context = server_context(load_identity(self._directory / CERTIFICATE, self._directory / KEY))
+        certificate, key = self._directory / CERTIFICATE, self._directory / KEY
+        context = https_context(load_identity(certificate, key))
+        self.im_context = im_context(certificate, key)
+        self._context = context
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         return SSL.Connection(self._context, None)
 
 
-class PromptTLSFactory(TLSMemoryBIOFactory):
-    """TLS that writes when it is told to: one write of up to 16 KiB is one record, sent at once.
+def im_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """`https_context` for the IM door, which goes without pyOpenSSL; see `simple_im.secure`.
 
-    Twisted's usual transport joins small writes and defers them to the reactor's next turn, which delays every
-    message and lets a record begin in the middle of an entry. What belongs together has to be one write.
+    Resumption, and buffers given back when a connection is idle, are what `ssl` does by itself.
     """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_ciphers(CIPHERS.decode())
+    context.num_tickets = 1
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise _not_served(error.reason or "unknown error") from None
+    return context
 
-    protocol = RecordTLS
 
-
-def server_context(identity: Identity) -> SSL.Context:
+def https_context(identity: Identity) -> SSL.Context:
     """TLS 1.2 and 1.3 for a server that is `identity`, with resumption and without what has been broken before."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -157,7 +167,11 @@ def _present(context: SSL.Context, identity: Identity) -> None:
             context.add_extra_chain_cert(certificate)
     except SSL.Error as error:
         reason = error.args[0][0][2] if error.args and error.args[0] else "unknown error"
-        raise StartError(f"{CERTIFICATE} can't be served ({reason}): put another one and its key there") from None
+        raise _not_served(reason) from None
+
+
+def _not_served(reason: str) -> StartError:
+    return StartError(f"{CERTIFICATE} can't be served ({reason}): put another one and its key there")
 
 
 # Reading

@@ -26,11 +26,16 @@ class DrainServer(tcp.Server):
         Twisted's own way waits for the reactor's next turn, with two system calls to be told of it: at rest that is
         the larger part of what a delivery takes.
         """
-        if self.connected and not buffered_bytes(self):
-            sent = self.writeSomeData(data)
-            data = data[sent:] if isinstance(sent, int) else data
-        if data:
-            super().write(data)  # type: ignore[no-untyped-call]
+        if self.connected and not self._tempDataLen and len(self.dataBuffer) == self.offset:
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0
+            self.taken += sent
+            if sent == len(data):
+                return
+            data = data[sent:]
+        super().write(data)  # type: ignore[no-untyped-call]
 
     def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         """Called by Twisted with what it has for the kernel."""

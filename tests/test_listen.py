@@ -6,9 +6,9 @@ import errno
 import socket
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
@@ -18,6 +18,9 @@ from zope.interface import implementer
 from simple_im import listen
 from simple_im.config import StartError
 from simple_im.listen import adopt, bind, describe, plain_host
+from simple_im.transport import DrainServer
+
+reactor: Any = _reactor
 
 
 def has_ipv6() -> bool:
@@ -138,12 +141,27 @@ class BindTests(SynchronousTestCase):
             self.assertIn("--http-port", sentence)
 
 
+class Watching:
+    """What transports take for their reactor: notes who is watched, and has the real one do it."""
+
+    def __init__(self) -> None:
+        self.readers: list[object] = []
+        self.callLater = reactor.callLater
+
+    def addReader(self, transport: object) -> None:
+        self.readers.append(transport)
+        reactor.addReader(transport)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
 class AdoptTests(TestCase):
     async def test_accepts(self) -> None:
         """The reactor accepts for the factory at the port that was bound, and has it to itself."""
         sock = bind("127.0.0.1", 0, "im")
         number = sock.getsockname()[1]
-        port = adopt(reactor, sock, Factory.forProtocol(Protocol))  # type: ignore[arg-type]
+        port = adopt(reactor, sock, Factory.forProtocol(Protocol), reactor)
         self.assertEqual(sock.fileno(), -1)
         self.assertEqual(describe(port), f"127.0.0.1:{number}")
         endpoint = HostnameEndpoint(reactor, b"127.0.0.1", number)
@@ -151,6 +169,28 @@ class AdoptTests(TestCase):
         client.transport.abortConnection()
         await maybeDeferred(port.stopListening)
         bind("127.0.0.1", number, "im").close()
+
+    async def test_connections(self) -> None:
+        """What it accepts is a `DrainServer`, watched by what was named for that; the port itself is not."""
+        opened: Deferred[Any] = Deferred()
+
+        class Told(Protocol):
+            def connectionMade(self) -> None:
+                opened.callback(self.transport)
+
+        sock, connections = bind("127.0.0.1", 0, "im"), Watching()
+        number = sock.getsockname()[1]
+        port = adopt(reactor, sock, Factory.forProtocol(Told), connections)
+        client: Any = await HostnameEndpoint(reactor, b"127.0.0.1", number).connect(Factory.forProtocol(Protocol))
+        server = await opened
+        self.assertIsInstance(server, DrainServer)
+        self.assertEqual(connections.readers, [server])
+        self.assertIs(server.reactor, connections)
+        self.assertEqual(server.getHost(), port.getHost())
+        self.assertEqual(server.getPeer(), client.transport.getHost())
+        for transport in (server, client.transport):
+            transport.abortConnection()
+        await maybeDeferred(port.stopListening)
 
 
 @implementer(IListeningPort)

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,15 +20,16 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im import tls
 from simple_im.config import StartError
+from simple_im.secure import SecureFactory
 from simple_im.state import write_file
 from simple_im.tls import (
     Identity,
     PrivateKey,
-    PromptTLSFactory,
     ServerConnections,
     authority_certificate,
     ensure_certificates,
@@ -37,6 +39,8 @@ from simple_im.tls import (
     server_certificate,
     server_context_factory,
 )
+
+MakeDoor = Callable[[Factory, Clock], Any]
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -259,6 +263,8 @@ class OperatorsTests(CertificateCase):
         self.install(other_authority(), key=rsa.generate_private_key(65537, 1024))
         sentence = str(self.assertRaises(StartError, server_context_factory, self.directory))
         self.assertIn("key too small", sentence)
+        pair = self.directory / "server.crt", self.directory / "server.key"
+        self.assertIn("KEY_TOO_SMALL", str(self.assertRaises(StartError, tls.im_context, *pair)))
 
 
 class RefusalTests(CertificateCase):
@@ -354,27 +360,19 @@ class Record(Protocol):
 
 
 class Wire:
-    """A client of the standard library's and a server of ours, with a wire between them that is pumped by hand."""
+    """A client of the standard library's and a door of ours, with a wire between them that is pumped by hand."""
 
     def __init__(
-        self, connections: ServerConnections, client: ssl.SSLContext, session: ssl.SSLSession | None = None
+        self, make_door: MakeDoor, client: ssl.SSLContext, session: ssl.SSLSession | None = None
     ) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = client.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost", session=session)
-        self.transport = StringTransport()
-        factory = PromptTLSFactory(connections, False, Factory.forProtocol(Record), Clock())
-        server = factory.buildProtocol(None)
-        assert server is not None
-        self.server = server
+        self.transport, self.clock, self.record = StringTransport(), Clock(), Record()
+        self.server = make_door(Factory.forProtocol(lambda: self.record), self.clock).buildProtocol(None)
         self.server.makeConnection(self.transport)
 
-    @property
-    def record(self) -> Record:
-        protocol = self.server.wrappedProtocol
-        assert isinstance(protocol, Record)
-        return protocol
-
     def pump(self) -> None:
+        self.clock.advance(0)
         if self.outgoing.pending:
             self.server.dataReceived(self.outgoing.read())
         self.incoming.write(self.transport.value())
@@ -405,10 +403,24 @@ class Wire:
 
 
 class TlsCase(CertificateCase):
+    """TLS of the IM door."""
+
     def setUp(self) -> None:
         super().setUp()
         self.ensure()
         self.connections = server_context_factory(self.directory)
+
+    def make_door(self, factory: Factory, _clock: Clock) -> Any:
+        """What listens, as the service makes it."""
+        return SecureFactory(self.connections, factory)
+
+    def wire(self, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Wire:
+        """A connection without a word said."""
+        return Wire(self.make_door, client, session)
+
+    def offered(self) -> list[str]:
+        """The names of the ciphers that the door offers."""
+        return [cipher["name"] for cipher in self.connections.im_context.get_ciphers()]
 
     def client(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
         """A client as strict as Python can be, which speaks `version`."""
@@ -418,9 +430,24 @@ class TlsCase(CertificateCase):
         return context
 
     def connected(self, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Wire:
-        wire = Wire(self.connections, client, session)
+        wire = self.wire(client, session)
         wire.shake_hands()
         return wire
+
+
+def https_ciphers(connections: ServerConnections) -> list[str]:
+    """The names of the ciphers that the HTTPS door offers."""
+    return SSL.Connection(connections._context, None).get_cipher_list()
+
+
+class HttpsCase(TlsCase):
+    """TLS of the HTTPS door."""
+
+    def make_door(self, factory: Factory, clock: Clock) -> Any:
+        return TLSMemoryBIOFactory(self.connections, False, factory, clock)
+
+    def offered(self) -> list[str]:
+        return https_ciphers(self.connections)
 
 
 class HandshakeTests(TlsCase):
@@ -445,12 +472,17 @@ class HandshakeTests(TlsCase):
 
     def test_ciphers(self) -> None:
         """No cipher without forward secrecy and authenticated encryption is offered."""
-        for name in SSL.Connection(self.connections._context, None).get_cipher_list():
+        self.assertNotEqual(self.offered(), [])
+        for name in self.offered():
             self.assertRegex(name, r"^(TLS_|ECDHE-).*(GCM|CHACHA20|CCM)")
+
+    def test_same_at_both_doors(self) -> None:
+        """Both doors offer the same ciphers in the same order."""
+        self.assertEqual(TlsCase.offered(self), https_ciphers(self.connections))
 
     def test_plain_text(self) -> None:
         """Plain text ends the connection, and reaches nobody."""
-        wire = Wire(self.connections, self.client())
+        wire = self.wire(self.client())
         wire.server.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertTrue(wire.transport.disconnecting)
         self.assertEqual(wire.record.received, b"")
@@ -476,6 +508,10 @@ class HandshakeTests(TlsCase):
             .add_extension(tls._key_usage(key_cert_sign=True), critical=True)
             .sign(signer, hashes.SHA256())
         )
+
+
+class HttpsHandshakeTests(HttpsCase, HandshakeTests):
+    """The same of the HTTPS door; of the IM door there is more in `test_secure`."""
 
     def test_renegotiation(self) -> None:
         """A client that asks for a new handshake within a connection does not get one."""
@@ -545,6 +581,10 @@ class ResumptionTests(TlsCase):
         self.assertFalse(second.client.session_reused)
 
 
+class HttpsResumptionTests(HttpsCase, ResumptionTests):
+    """The same of the HTTPS door."""
+
+
 class ReloadTests(TlsCase):
     def certificate(self, wire: Wire) -> bytes:
         found = wire.client.getpeercert(binary_form=True)
@@ -574,6 +614,10 @@ class ReloadTests(TlsCase):
         shown = fingerprint(self.directory)
         self.assertRegex(shown, r"^([0-9A-F]{2}:){31}[0-9A-F]{2}$")
         self.assertEqual(bytes.fromhex(shown.replace(":", "")), self.leaf().fingerprint(hashes.SHA256()))
+
+
+class HttpsReloadTests(HttpsCase, ReloadTests):
+    """The same of the HTTPS door."""
 
 
 class PromptnessTests(TlsCase):

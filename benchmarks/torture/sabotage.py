@@ -9,16 +9,17 @@ from simple_im.im.device import Device
 from simple_im.store import committer, inbox_sql, sequence
 from simple_im.store.batch import Batch
 from simple_im.store.database import Cursor
+from simple_im.store.entries import Entry, Receipt
 
 
 def acknowledge_before_commit() -> None:
     """The sender is told "stored" when the message is in memory."""
     add = Batch.add
 
-    def add_and_tell(self: Batch, entry: Any, receipt: Any, outgoing: int | None = None) -> None:
-        add(self, entry, receipt, outgoing)
+    def add_and_tell(self: Batch, entries: list[Entry], receipt: Receipt, outgoing: int | None = None) -> None:
+        add(self, entries, receipt, outgoing)
         del self.receipts[receipt]
-        receipt.stored([entry.id])
+        receipt.stored([entry.id for entry in entries])
 
     Batch.add = add_and_tell  # type: ignore[method-assign]
 

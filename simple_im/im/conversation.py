@@ -36,10 +36,9 @@ from simple_im.status import (
 from simple_im.store.device_state import DeviceState
 from simple_im.store.entries import Opened
 from simple_im.store.tokens import Session
-from simple_im.wire import frames
+from simple_im.wire import frames, plain
 from simple_im.wire.frames import Ack, Bad, Credentials, Item, Message, Request
 from simple_im.wire.plain import Plain
-from simple_im.wire.plain import read as read_plain
 from simple_im.wire.toml import quote
 
 log = Logger()
@@ -93,11 +92,22 @@ class Node:
         self.turn = turn
         self.clock = clock
         self.idle_timeout = idle_timeout
+        self._in_round = False
+
+    def begin_round(self) -> None:
+        """Several events follow at once: their turns end together, with the round."""
+        self._in_round = True
+
+    def end_round(self) -> None:
+        """That was all of them."""
+        self._in_round = False
+        self.end_turn()
 
     def end_turn(self) -> None:
-        """An event of the reactor is dealt with: write what it brought to whom, and to disk."""
-        self.turn.end()
-        self.inbox.commit()
+        """An event is dealt with: write what it brought, to whom it is for and to disk, in this order."""
+        if not self._in_round:
+            self.turn.end()
+            self.inbox.commit()
 
 
 class Conversation:
@@ -117,7 +127,7 @@ class Conversation:
         self._overflow: bytes | None = None
         self._waiting = self._running = self._closed = self._transport_full = False
         self._bad_frames = 0
-        self._recent_acks = RecentIds(RECENT_ACKS)
+        self._recent_acks: RecentIds | None = None
 
     # Frames in order.
 
@@ -171,36 +181,31 @@ class Conversation:
             self._take_frames()
 
     def _take_frames(self) -> None:
-        """Take frames as long as they are plain and nothing has to be waited for, and one that is not plain.
+        """Take the plain frames of one kind that come next together, or one frame of another kind."""
+        received, device = self._frames, self._quoted_device
+        if not self._outbox.compact:
+            if ids := plain.take_acknowledgements(received):
+                self._take_plain_acks(ids)
+                return
+            if messages := plain.take_messages(received, device):
+                self._take_plain_messages(messages)
+                return
+        self._take_items(frames.read(received.popleft(), device, compact=self._outbox.compact))
 
-        Nearly all that comes goes through here, so nothing is made for it that is not kept.
-        """
-        received, inbox = self._frames, self._node.inbox
-        while received:
-            frame = received.popleft()
-            if self._outbox.compact:
-                self._take_items(frames.read(frame, self._quoted_device, compact=True))
-                return
-            plain = read_plain(frame, self._quoted_device)
-            if plain is None:
-                self._take_items(frames.read_any(frame, self._quoted_device))
-                return
-            self._bad_frames = 0
-            self._take_plain(plain)
-            if self._waiting or self._closed or inbox.full:
-                return
+    def _take_plain_acks(self, ids: list[bytes]) -> None:
+        """What is not acknowledged in order is looked for one by one."""
+        self._bad_frames = 0
+        taken = self.device.acknowledge_in_order(ids)
+        if taken < len(ids):
+            self._items.extend(map(Ack, ids[taken:]))
 
-    def _take_plain(self, plain: Plain) -> None:
-        id_, to, head = plain
-        if to < 0:
-            waiting = self.device.acknowledge_id(id_)
-            if waiting is not None:
-                self._wait_for(waiting)
-            return
+    def _take_plain_messages(self, messages: list[Plain]) -> None:
+        """From the first on whose addressee has to be looked up, they are taken one by one."""
         assert self._presence is not None
-        waiting = self._node.router.route_plain(id_, to, head, self.device, self._presence, self)
-        if waiting is not None:
-            self._wait_for(waiting, id_)
+        self._bad_frames = 0
+        taken = self._node.router.route_plain(messages, self.device, self._presence, self)
+        if taken < len(messages):
+            self._items.extend(Message("m", *message) for message in messages[taken:])
 
     def _take_items(self, items: list[Item]) -> None:
         """These are taken next, one by one."""
@@ -240,22 +245,26 @@ class Conversation:
     # Signing in.
 
     def _take_first_frame(self, frame: bytes) -> None:
-        """The first frame must begin with a login; it is read again when it is known whose `d` its entries have."""
-        first = frames.read(frame, b"", compact=self._outbox.compact)[0]
+        """The first frame must begin with a login; what follows it there is read again when it is known whose `d` it
+        has."""
+        first, *more = frames.read(frame, b"", compact=self._outbox.compact)
         if type(first) is Request and first.what == "login":
             self._line.logged_in()
-            self._wait_for(Deferred.fromCoroutine(self._log_in(first)), first.id)
+            self._wait_for(Deferred.fromCoroutine(self._log_in(first, bool(more))), first.id)
         else:
             self._refuse(first.id, first.reason if type(first) is Bad and first.is_login else LOGIN_REQUIRED)
             self._end()
 
-    async def _log_in(self, request: Request) -> None:
+    async def _log_in(self, request: Request, has_more: bool) -> None:
         session, opened = await self._node.gate.admit(_credentials(request))
         if self._node.sessions.was_revoked(session.token_hash):
             raise LoginRefused()
         if not self._closed:
             self._replace(session)
             self._begin(request, session, opened)
+            frame = self._frames.popleft()
+            if has_more:
+                self._take_items(frames.read(frame, self._quoted_device, compact=self._outbox.compact)[1:])
 
     def _replace(self, session: Session) -> None:
         """One connection a device: the one before goes."""
@@ -270,8 +279,6 @@ class Conversation:
         self.device = Device(opened.state, node.inbox, self._outbox, node.turn, node.clock)
         self._presence = node.sessions.add(self, opened.names)
         self._welcome(request, opened)
-        self._take_items(frames.read(self._frames.popleft(), self._quoted_device, compact=self._outbox.compact))
-        self._items.popleft()
         if self._transport_full:
             self.device.pause()
         self.device.catch_up()
@@ -302,7 +309,7 @@ class Conversation:
     def _take_ack(self, ack: Ack) -> None:
         if ack.id is None:
             self.device.acknowledge_seq(ack.seq)
-        elif not (self._outbox.compact and self._recent_acks.take(ack.id)):
+        elif self._recent_acks is None or not self._recent_acks.take(ack.id):
             self._wait_for(self.device.acknowledge_id(ack.id))
 
     def _take_request(self, request: Request) -> None:
@@ -335,11 +342,17 @@ class Conversation:
         if self._closed:
             return
         if self._outbox.compact:
-            for id_ in ids:
-                self._recent_acks.add(id_)
-                self._outbox.send(frames.acknowledgements([id_]))
+            self._stored_for_compact(ids)
         else:
             self._outbox.send(frames.acknowledgements(ids))
+
+    def _stored_for_compact(self, ids: list[bytes]) -> None:
+        """These clients answer an acknowledgement with one, which acknowledges nothing."""
+        if self._recent_acks is None:
+            self._recent_acks = RecentIds(RECENT_ACKS)
+        for id_ in ids:
+            self._recent_acks.add(id_)
+            self._outbox.send(frames.acknowledgements([id_]))
 
     def refused(self, ids: list[bytes], reason: str) -> None:
         """The messages were not taken."""

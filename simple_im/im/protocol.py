@@ -32,7 +32,7 @@ class Doorkeeper(Interface):
 
 @implementer(IPushProducer)
 class ImProtocol(Protocol):
-    """One connection. Each call of `dataReceived` brings one TLS record; see `tls.PromptTLSFactory`."""
+    """One connection. Each call of `dataReceived` brings one TLS record; see `simple_im.secure`."""
 
     transport: Any
 

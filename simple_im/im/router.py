@@ -10,8 +10,9 @@ from simple_im.im.device import Device
 from simple_im.im.sessions import Presence
 from simple_im.status import NO_SUCH_GROUP, NO_SUCH_USER, NOT_A_MEMBER
 from simple_im.store.device_state import DeviceState
-from simple_im.store.entries import Draft, Receipt
+from simple_im.store.entries import Draft, Receipt, Unstored
 from simple_im.wire.frames import Message
+from simple_im.wire.plain import Plain
 
 
 class Users(Protocol):
@@ -34,6 +35,8 @@ class Inbox(Protocol):
     """Where messages are appended; see `store.inbox.SQLiteInbox`."""
 
     def append(self, draft: Draft, receipt: Receipt) -> None: ...
+
+    def append_all(self, sender: int, device: str, messages: list[Unstored], receipt: Receipt) -> None: ...
 
     async def append_again(self, draft: Draft, receipt: Receipt) -> None: ...
 
@@ -64,15 +67,19 @@ class Router:
             return Deferred.fromCoroutine(self._look_up_user(message, device, presence, receipt))
         return self._append_message(message, (message.to,), device, presence, receipt)
 
-    def route_plain(
-        self, id_: bytes, to: int, head: bytes, device: Device, presence: Presence, receipt: Receipt
-    ) -> Deferred[None] | None:
-        """`route` for a plain message to a user, which needs no `Message` to be made where the user is known."""
-        if not self._users.is_known(to):
-            return self.route(Message("m", id_, to, head), device, presence, receipt)
-        state = device.state
-        draft = Draft(state.user, state.device, id_, _recipients((to,), device, presence), head)
-        return self._append(draft, False, state, receipt)
+    def route_plain(self, messages: list[Plain], device: Device, presence: Presence, receipt: Receipt) -> int:
+        """`route` for plain messages to others, as many from the first on as take no look-up; how many that was."""
+        state, is_known = device.state, self._users.is_known
+        copies = _recipients((), device, presence)
+        known: list[Unstored] = []
+        for id_, to, head in messages:
+            if to == state.user or not is_known(to):
+                break
+            known.append((id_, (to, *copies), head, b""))
+        if known:
+            self._write_first(state)
+            self._inbox.append_all(state.user, state.device, known, receipt)
+        return len(known)
 
     async def _look_up_user(self, message: Message, device: Device, presence: Presence, receipt: Receipt) -> None:
         if await self._users.exists(message.to):
@@ -108,12 +115,15 @@ class Router:
         return self._append(_draft(message, users, device, presence), message.dup, device.state, receipt)
 
     def _append(self, draft: Draft, dup: bool, sender: DeviceState, receipt: Receipt) -> Deferred[None] | None:
-        if sender.is_dirty:
-            self._inbox.write_with_next(sender)
+        self._write_first(sender)
         if dup:
             return Deferred.fromCoroutine(self._inbox.append_again(draft, receipt))
         self._inbox.append(draft, receipt)
         return None
+
+    def _write_first(self, sender: DeviceState) -> None:
+        if sender.is_dirty:
+            self._inbox.write_with_next(sender)
 
 
 async def _done(waiting: Deferred[None] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from simple_im.im.device import Device
@@ -45,13 +45,15 @@ class Sessions:
         self._users: dict[int, Presence] = {}
         self._revoked: deque[bytes] = deque(maxlen=RECENT_REVOCATIONS)
 
-    def deliver(self, entry: Entry) -> None:
-        """Push an entry to every connected device of every user that it is for."""
-        for user in entry.users:
-            presence = self._users.get(user)
-            if presence is not None:
-                for connection in presence.connections.values():
-                    connection.device.push(entry)
+    def deliver(self, entries: Iterable[Entry]) -> None:
+        """Push each entry to every connected device of every user that it is for."""
+        find = self._users.get
+        for entry in entries:
+            for user in entry.users:
+                presence = find(user)
+                if presence is not None:
+                    for connection in presence.connections.values():
+                        connection.device.push(entry)
 
     def flush(self) -> None:
         """Write what was pushed."""

@@ -44,7 +44,8 @@ class DeviceRow(NamedTuple):
 class Batch:
     """Entries, acknowledgements and device states of one commit, and who waits for it.
 
-    `held` says that its entries are not shown to anybody before the commit.
+    `size` is that of its entries in bytes, `rows` how many inboxes they go to, each counted. `held` says that its
+    entries are not shown to anybody before the commit.
     """
 
     def __init__(self, held: bool) -> None:
@@ -54,7 +55,7 @@ class Batch:
         self.dirty: dict[DeviceState, None] = {}
         self.receipts: dict[Receipt, list[bytes]] = {}
         self.waiters: list[Deferred[None]] = []
-        self.size = 0
+        self.size = self.rows = 0
         self._acked: dict[tuple[int, str], Ranges] = {}
         self._keys: set[Key] = set()
         self._indexed = 0
@@ -63,21 +64,22 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.entries or self._acked or self.dirty or self.waiters)
 
-    def add(self, entry: Entry, receipt: Receipt, outgoing: int | None = None) -> None:
-        """Take an entry, kept until now as `outgoing`; `receipt` is told when it is on disk, or not."""
-        self.entries.append(entry)
+    def add(self, entries: list[Entry], receipt: Receipt, outgoing: int | None = None) -> None:
+        """Take entries, kept until now as `outgoing`; `receipt` is told when they are on disk, or not."""
+        self.entries += entries
         if outgoing is not None:
             self.outgoing.append((outgoing,))
-        self.size += len(entry.wire)
-        self.await_receipt(receipt, entry.id)
+        self.size += sum([len(entry.wire) for entry in entries])
+        self.rows += sum([len(entry.users) for entry in entries])
+        self.await_receipt(receipt, [entry.id for entry in entries])
 
-    def await_receipt(self, receipt: Receipt, id_: bytes) -> None:
+    def await_receipt(self, receipt: Receipt, ids: list[bytes]) -> None:
         """Tell `receipt` of this commit's outcome."""
-        ids = self.receipts.get(receipt)
-        if ids is None:
-            self.receipts[receipt] = [id_]
+        waiting = self.receipts.get(receipt)
+        if waiting is None:
+            self.receipts[receipt] = ids
         else:
-            ids.append(id_)
+            waiting += ids
 
     def has(self, key: Key) -> bool:
         """Whether it holds the message of this sender, device and id; indexed when first asked."""

@@ -54,7 +54,8 @@ class Committer:
     @property
     def full(self) -> bool:
         """Whether more waits for the disk than may; then wait for `drained` before taking more in."""
-        return self.gathering.size > limits.UNCOMMITTED_BYTES
+        gathering = self.gathering
+        return gathering.size > limits.UNCOMMITTED_BYTES or gathering.rows > limits.UNCOMMITTED_ROWS
 
     def drained(self) -> Deferred[None]:
         """Fires when the inbox is not `full` any more."""
@@ -73,6 +74,7 @@ class Committer:
         Deferred.fromCoroutine(self._write(batch)).addErrback(
             lambda failure: log.failure("the inbox failed after a commit", failure)
         )
+        self._release()
 
     async def flush(self) -> None:
         """Return when all that was appended and acknowledged until now is on disk, or has been refused.
@@ -122,8 +124,7 @@ class Committer:
             batches.append(self.gathering)
         held = [entry for each in batches if each.held for entry in each.entries]
         self.gathering.held = self.gathering.held and len(batches) == 1
-        for entry in held:
-            self._outlet.deliver(entry)
+        self._outlet.deliver(held)
 
     def _failed(self, batch: Batch) -> None:
         """Nothing of it is stored. From now on entries are shown after their commit."""

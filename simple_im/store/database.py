@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -66,8 +67,9 @@ class Cursor:
                 start += size
 
     def _some(self, sql: str, rows: Sequence[tuple[object, ...]], more: tuple[object, ...]) -> None:
-        values = [value for row in rows for value in row]
-        self._cursor.execute(_with_rows(sql, len(rows), len(rows[0])), [*values, *more])
+        values = list(chain.from_iterable(rows))
+        values += more
+        self._cursor.execute(_with_rows(sql, len(rows), len(rows[0])), values)
 
 
 @cache

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from simple_im.store.device_state import DeviceState
 
+Unstored = tuple[bytes, tuple[int, ...], bytes, bytes]
+"""A message that has been judged and not been stored: its id, the users whose inboxes it is for, and its bytes before
+and behind what the server adds (see `wire.frames.stamped`). A bare tuple, as most messages are one of many."""
+
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A message that has been judged and not been stored: `head` and `tail` are its bytes without what the server
-    adds (see `wire.frames.stamped`), `users` whose inboxes it is for."""
+    """An `Unstored` message with its sender."""
 
     sender: int
     device: str
@@ -75,8 +78,8 @@ class Receipt(Protocol):
 class Outlet(Protocol):
     """The way to the devices that are connected."""
 
-    def deliver(self, entry: Entry) -> None:
-        """Push this entry to the connected devices of its users; entries come in `seq` order."""
+    def deliver(self, entries: Iterable[Entry]) -> None:
+        """Push these to the connected devices of their users; entries come in `seq` order."""
 
     def flush(self) -> None:
         """That was all for now: write it."""

@@ -23,9 +23,9 @@ from simple_im.store.batch import AckedRange
 from simple_im.store.committer import Committer
 from simple_im.store.database import Database
 from simple_im.store.device_state import DeviceState
-from simple_im.store.entries import Draft, Entry, Opened, Outlet, Page, Receipt
+from simple_im.store.entries import Draft, Entry, Opened, Outlet, Page, Receipt, Unstored
 from simple_im.store.sequence import Sequence
-from simple_im.wire.frames import stamped
+from simple_im.wire.frames import stamp, stamped
 
 log = Logger()
 
@@ -44,25 +44,41 @@ class SQLiteInbox:
     # Appending.
 
     def append(self, draft: Draft, receipt: Receipt) -> None:
-        """Give the message its place, push it to connected devices, and have it written.
+        """`append_all` for one message."""
+        message = (draft.id, draft.users, draft.head, draft.tail)
+        self.append_all(draft.sender, draft.device, [message], receipt, draft.outgoing)
 
-        `receipt` is told once it is on disk or refused; call `commit` when what came together is appended. What had to
-        wait, and whose sender is on a later connection by now, is not taken: it would come behind what is sent there.
+    def append_all(
+        self, sender: int, device: str, messages: list[Unstored], receipt: Receipt, outgoing: int | None = None
+    ) -> None:
+        """Give messages of one device their places, push them to connected devices, and have them written.
+
+        `receipt` is told once they are on disk or refused; call `commit` when what came together is appended. What had
+        to wait, and whose sender is on a later connection by now, is not taken: it would come behind what is sent
+        there.
         """
         if receipt.gone:
             return
-        seq = self._sequence.take()
-        if not seq:
-            receipt.refused([draft.id], STORAGE_UNAVAILABLE)
+        entries = self._numbered(sender, device, messages)
+        if len(entries) < len(messages):
+            receipt.refused([message[0] for message in messages[len(entries) :]], STORAGE_UNAVAILABLE)
             self._reserve()
-            return
-        ts = int(self._clock.seconds())
-        wire = stamped(draft.head, draft.tail, draft.sender, ts, seq)
-        entry = Entry(seq, ts, draft.sender, draft.device, draft.id, draft.users, wire)
         gathering = self._committer.gathering
-        gathering.add(entry, receipt, draft.outgoing)
+        gathering.add(entries, receipt, outgoing)
         if not gathering.held:
-            self._outlet.deliver(entry)
+            self._outlet.deliver(entries)
+
+    def _numbered(self, sender: int, device: str, messages: list[Unstored]) -> list[Entry]:
+        """As many of them as there are numbers for."""
+        ts, take = int(self._clock.seconds()), self._sequence.take
+        mark = stamp(sender, ts)
+        entries = []
+        for id_, users, head, tail in messages:
+            seq = take()
+            if not seq:
+                break
+            entries.append(Entry(seq, ts, sender, device, id_, users, stamped(head, tail, mark, seq)))
+        return entries
 
     async def append_again(self, draft: Draft, receipt: Receipt) -> None:
         """`append` for a message that says `dup`: acknowledged again and not delivered if it is stored already."""
@@ -82,7 +98,7 @@ class SQLiteInbox:
         """Whether the message is in memory; then the receipt waits for its commit."""
         for batch in self._committer.batches():
             if batch.has((draft.sender, draft.device, draft.id)):
-                batch.await_receipt(receipt, draft.id)
+                batch.await_receipt(receipt, [draft.id])
                 return True
         return False
 

@@ -59,8 +59,8 @@ def write_batch(
     devices: list[DeviceRow],
 ) -> None:
     """One commit: a handful of statements whatever the batch's size."""
-    cursor.many(_ADD_ENTRIES, [_entry_row(entry) for entry in entries])
-    cursor.many(_ADD_TO_INBOXES, [(user, e.seq) for e in entries for user in e.users])
+    cursor.many(_ADD_ENTRIES, list(map(_entry_row, entries)))
+    cursor.many(_ADD_TO_INBOXES, [(user, entry.seq) for entry in entries for user in entry.users])
     cursor.many(_REMOVE_OUTGOING, outgoing)
     cursor.many(_ACKNOWLEDGE, acked)
     cursor.many(

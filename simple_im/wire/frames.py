@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simple_im.limits import ID_SIZE, TYPE_SIZE
-from simple_im.wire import plain
 from simple_im.wire.compact import to_toml
 from simple_im.wire.toml import NotToml, Written, quote, read_entries, without_escaped_quotes, write_entry
 
@@ -74,15 +73,6 @@ def read(frame: bytes, device: bytes, *, compact: bool = False) -> list[Item]:
 
     `device` is the (quoted) name that the connection logged in as: `d` whatever the frame says.
     """
-    found = plain.read(frame, device)
-    if found is not None:
-        id_, to, head = found
-        return [Ack(id_) if to < 0 else Message("m", id_, to, head)]
-    return read_any(frame, device, compact=compact)
-
-
-def read_any(frame: bytes, device: bytes, *, compact: bool = False) -> list[Item]:
-    """`read` without the fast way for plain frames."""
     try:
         entries = read_entries(_as_toml(frame) if compact else frame)
     except NotToml as error:
@@ -227,9 +217,14 @@ def bye(reason: str) -> bytes:
     return b'[[bye]]\nr = "%b"\n\n' % quote(reason)
 
 
-def stamped(head: bytes, tail: bytes, sender: int, ts: int, seq: int) -> bytes:
-    """A message's bytes with what only the server says: from whom, when (unix seconds), and its place."""
-    return b"%bfrom = %d\nts = %d\nseq = %d\n%b\n" % (head, sender, ts, seq, tail)
+def stamp(sender: int, ts: int) -> bytes:
+    """What only the server says of a message: from whom, and when (unix seconds). Its place follows."""
+    return b"from = %d\nts = %d\nseq = " % (sender, ts)
+
+
+def stamped(head: bytes, tail: bytes, stamp: bytes, seq: int) -> bytes:
+    """A message's bytes with its stamp and its place."""
+    return b"%b%b%d\n%b\n" % (head, stamp, seq, tail)
 
 
 def for_compact(entry: bytes) -> bytes:

@@ -24,6 +24,7 @@ class DependencyTests(SynchronousTestCase):
             "To run": required(setup, "options", "install_requires"),
             "To test": required(setup, "options.extras_require", "test")
             | required(setup, "options.extras_require", "compiler"),
+            "To measure": required(setup, "options.extras_require", "bench"),
             "To develop": required(setup, "options.extras_require", "dev"),
         }
 

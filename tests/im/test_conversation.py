@@ -243,12 +243,30 @@ class OrderTests(DoorTestCase):
         self.patch(limits, "UNCOMMITTED_BYTES", 300)
         self.database.hold()
         self.ann.send(m("first", BOB))
-        self.ann.send(*(m(str(number), BOB) for number in range(1, 9)))
+        for number in range(1, 9):
+            self.ann.send(m(str(number), BOB))
         some = self.bob.ids()
         self.assertLess(len(some), 9)
         self.assertFalse(self.ann.transport.is_read)
         self.database.release()
         self.assertEqual(some + self.bob.ids(), ["first", *map(str, range(1, 9))])
+        self.assertTrue(self.ann.transport.is_read)
+
+    def test_a_run_and_what_may_wait_for_the_disk(self) -> None:
+        """What has come at once is taken together; what comes behind it waits, whatever of it is plain."""
+        self.ann.send(m("0", BOB))
+        self.bob.ids()
+        self.patch(limits, "UNCOMMITTED_BYTES", 300)
+        self.database.hold()
+        self.ann.send(m("first", BOB))
+        self.ann.send(*(m(str(number), BOB) for number in range(1, 9)))
+        self.assertEqual(self.bob.ids(), ["first", *map(str, range(1, 9))])
+        self.assertTrue(self.ann.transport.is_read)
+        self.ann.send(m("9", BOB), m("10", BOB, more="x = 1\n"), m("11", BOB))
+        self.assertEqual(self.bob.ids(), [])
+        self.assertFalse(self.ann.transport.is_read)
+        self.database.release()
+        self.assertEqual(self.bob.ids(), ["9", "10", "11"])
         self.assertTrue(self.ann.transport.is_read)
 
 
@@ -323,6 +341,6 @@ class FailureTests(DoorTestCase):
 
     def break_appending(self, client: Client) -> None:
         """The client's message meets a fault of the server's."""
-        self.patch(self.door.inbox, "append", None)
+        self.patch(self.door.inbox, "append_all", None)
         self.addCleanup(lambda: self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1))
         client.send(m("2", BOB))

@@ -61,7 +61,7 @@ class SessionsTests(SynchronousTestCase):
         phone, pad = self.sign_in(ANN, "phone"), self.sign_in(ANN, "pad")
         bob, other = self.sign_in(BOB, "phone"), self.sign_in(3, "phone")
         sent = entry(ANN, BOB)
-        self.sessions.deliver(sent)
+        self.sessions.deliver([sent])
         for connection in (phone, pad, bob):
             self.assertEqual(connection.receiver.pushed, [sent])
         self.assertEqual(other.receiver.pushed, [])
@@ -69,7 +69,7 @@ class SessionsTests(SynchronousTestCase):
     def test_nobody_connected(self) -> None:
         """An entry for people who are not connected goes nowhere."""
         bob = self.sign_in(BOB, "phone")
-        self.sessions.deliver(entry(ANN))
+        self.sessions.deliver([entry(ANN)])
         self.assertEqual(bob.receiver.pushed, [])
 
     def test_found_by_device(self) -> None:
@@ -83,7 +83,7 @@ class SessionsTests(SynchronousTestCase):
         """A removed connection gets nothing and is not found."""
         phone, pad = self.sign_in(ANN, "phone"), self.sign_in(ANN, "pad")
         self.sessions.remove(phone)
-        self.sessions.deliver(entry(ANN))
+        self.sessions.deliver([entry(ANN)])
         self.assertEqual((phone.receiver.pushed, len(pad.receiver.pushed)), ([], 1))
         self.assertIsNone(self.sessions.find(ANN, "phone"))
 

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from simple_im import tls
 from simple_im.limits import KEEPALIVE, LOGIN_DEADLINE, RECORD_SIZE
+from simple_im.secure import SecureFactory, SecureProtocol
 from simple_im.transport import DrainServer, buffered_bytes, taken_bytes, tune
 from tests.fakes import TlsTransport
 from tests.im.door import ANN, BOB, Door, bye, done, m, parse
@@ -46,6 +47,12 @@ class Records(Protocol):
         self.is_lost = True
 
 
+class PromptClients(TLSMemoryBIOFactory):
+    """TLS of a client's that makes each write a record, at once."""
+
+    protocol = TLSMemoryBIOProtocol
+
+
 class TlsTestCase(SynchronousTestCase):
     """Both ends of a TLS connection in memory; the server's is the one that the service makes."""
 
@@ -56,16 +63,17 @@ class TlsTestCase(SynchronousTestCase):
         self.contexts = tls.server_context_factory(directory)
         self.clock = Clock()
 
-    def server(self, factory: Any) -> TLSMemoryBIOProtocol:
-        protocol = tls.PromptTLSFactory(self.contexts, False, factory, self.clock).buildProtocol(None)
-        assert isinstance(protocol, TLSMemoryBIOProtocol)
-        return protocol
+    def server(self, factory: Any) -> SecureProtocol:
+        return SecureFactory(self.contexts, factory).buildProtocol(None)
 
     def connect(self, factory: Any) -> None:
         """Sets `client`, whose `received` has a record an item, and `pump`; the handshake is done."""
+        self.connect_to(self.server(factory))
+
+    def connect_to(self, server: SecureProtocol) -> None:
         self.client = Records()
-        client = tls.PromptTLSFactory(CertificateOptions(), True, Factory.forProtocol(lambda: self.client), self.clock)
-        self.join(self.server(factory), client.buildProtocol(None))
+        client = PromptClients(CertificateOptions(), True, Factory.forProtocol(lambda: self.client), self.clock)
+        self.join(server, client.buildProtocol(None))
 
     def join(self, server: Any, client: Any) -> None:
         server_end, client_end = FakeTransport(server, True), FakeTransport(client, False)
@@ -102,11 +110,6 @@ class RecordTests(TlsTestCase):
         for byte in self.segment(b"hello"):
             protocol.dataReceived(bytes([byte]))
         self.assertEqual(server.received, [b"hello"])
-
-    def connect_to(self, server: TLSMemoryBIOProtocol) -> None:
-        self.client = Records()
-        client = tls.PromptTLSFactory(CertificateOptions(), True, Factory.forProtocol(lambda: self.client), self.clock)
-        self.join(server, client.buildProtocol(None))
 
     def segment(self, record: bytes) -> bytes:
         """What the client sends for a record, taken off the wire."""
@@ -192,7 +195,7 @@ class TlsDoorTests(TlsTestCase):
         self.clock.advance(LOGIN_DEADLINE - 1)
         self.assertFalse(transport.disconnecting)
         self.clock.advance(1)
-        self.assertTrue(transport.disconnected)
+        self.assertTrue(transport.disconnecting)
         self.protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,10 +75,11 @@ class Deliveries:
         self.followers: list[Callable[[Entry], None]] = []
         self.written = 0
 
-    def deliver(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        for follow in self.followers:
-            follow(entry)
+    def deliver(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self.entries.append(entry)
+            for follow in self.followers:
+                follow(entry)
 
     def flush(self) -> None:
         self.written = len(self.entries)

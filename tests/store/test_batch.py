@@ -19,7 +19,7 @@ def entry(seq: int, id_: bytes = b"a", *users: int, device: str = "phone") -> En
 def batch_of(*entries: Entry, held: bool = False) -> Batch:
     batch = Batch(held)
     for each in entries:
-        batch.add(each, Sender())
+        batch.add([each], Sender())
     return batch
 
 
@@ -31,7 +31,7 @@ class ContentTests(SynchronousTestCase):
     def test_not_empty(self) -> None:
         """An entry, an acknowledgement, a changed device, or somebody who waits makes it need one."""
         batches = [Batch(held=False) for _ in range(4)]
-        batches[0].add(entry(1), Sender())
+        batches[0].add([entry(1)], Sender())
         batches[1].acknowledge(AckedRange(2, "phone", 0, 1))
         batches[2].dirty[DeviceState(2, "phone")] = None
         batches[3].waiters.append(Deferred())
@@ -46,7 +46,7 @@ class ContentTests(SynchronousTestCase):
         batch = batch_of(entry(1, b"a"))
         self.assertTrue(batch.has((1, "phone", b"a")))
         self.assertFalse(batch.has((1, "phone", b"b")))
-        batch.add(entry(2, b"b"), Sender())
+        batch.add([entry(2, b"b")], Sender())
         self.assertTrue(batch.has((1, "phone", b"b")))
         self.assertFalse(batch.has((1, "tablet", b"a")))
         self.assertFalse(batch.has((2, "phone", b"a")))
@@ -67,10 +67,10 @@ class OutcomeTests(SynchronousTestCase):
     def test_stored(self) -> None:
         """Each sender is told once, of all its messages in order, and those that wait are let go."""
         batch, first, second = Batch(held=False), Sender(), Sender()
-        batch.add(entry(1, b"a"), first)
-        batch.add(entry(2, b"b"), second)
-        batch.add(entry(3, b"c"), first)
-        batch.await_receipt(second, b"a")
+        batch.add([entry(1, b"a")], first)
+        batch.add([entry(2, b"b")], second)
+        batch.add([entry(3, b"c")], first)
+        batch.await_receipt(second, [b"a"])
         waiting: Deferred[None] = Deferred()
         batch.waiters.append(waiting)
         batch.tell_stored()
@@ -82,7 +82,7 @@ class OutcomeTests(SynchronousTestCase):
         """The same where it failed, with the reason."""
         sender, waiting = Sender(), Deferred[None]()
         batch = Batch(held=False)
-        batch.add(entry(1, b"a"), sender)
+        batch.add([entry(1, b"a")], sender)
         batch.waiters.append(waiting)
         batch.tell_refused()
         self.assertEqual(sender.answers, [(b"a", STORAGE_UNAVAILABLE)])
@@ -94,8 +94,8 @@ class OutcomeTests(SynchronousTestCase):
             bad, good, waiting = Sender(), Sender(), Deferred[None]()
             bad.on_answer = lambda: 1 // 0
             batch = Batch(held=False)
-            batch.add(entry(1), bad)
-            batch.add(entry(2), good)
+            batch.add([entry(1)], bad)
+            batch.add([entry(2)], good)
             batch.waiters.append(waiting)
             tell(batch)
             self.assertEqual(len(good.answers), 1)

@@ -201,6 +201,24 @@ class DrainTests(SteppedCase):
         self.inbox.append(draft(b"c", 2), Sender())
         self.assertTrue(self.inbox.full)
 
+    def test_many_inboxes(self) -> None:
+        """Small messages for many inboxes are too much as well."""
+        self.patch(limits, "UNCOMMITTED_ROWS", 5)
+        self.patch(limits, "UNCOMMITTED_BYTES", 100_000)
+        self.inbox.append(draft(b"a", 2, 3), Sender())
+        self.inbox.append(draft(b"b", 2, 3, 4), Sender())
+        self.assertFalse(self.inbox.full)
+        self.inbox.append(draft(b"c", 2), Sender())
+        self.assertTrue(self.inbox.full)
+
+    def test_drained_by_the_next(self) -> None:
+        """Where nothing is under way it is over when what waited begins to be committed."""
+        self.inbox.append(draft(b"b", 2, text=b"x" * 400), Sender())
+        drained = self.inbox.drained()
+        self.assertNoResult(drained)
+        self.inbox.commit()
+        self.successResultOf(drained)
+
     def test_drained(self) -> None:
         """It is over when what waited is being committed and the commit before has ended."""
         drained = self.fill()
@@ -229,8 +247,6 @@ class DrainTests(SteppedCase):
         self.assertNoResult(drained)
         self.clock.advance(RETRY_COMMIT)
         self.assertFalse(self.inbox.full)
-        self.assertNoResult(drained)
-        self.database.settle()
         self.successResultOf(drained)
 
     def test_full_again_at_once(self) -> None:

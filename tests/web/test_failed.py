@@ -19,6 +19,7 @@ from simple_im import tls
 from simple_im.cluster.directory import Door
 from simple_im.cluster.probe import TlsProbe
 from simple_im.listen import adopt, bind
+from simple_im.secure import SecureFactory
 from tests.web.door import FORM, Answer, HttpsDoor, request_bytes
 
 
@@ -30,7 +31,7 @@ class ProbedDoorTests(TestCase):
         sock = bind("127.0.0.1", 0, "im")
         port = sock.getsockname()[1]
         real_reactor: Any = reactor
-        self.addCleanup(adopt(real_reactor, sock, factory).stopListening)
+        self.addCleanup(adopt(real_reactor, sock, factory, real_reactor).stopListening)
         return Door("127.0.0.1", port)
 
     async def report(self, door: Door) -> Answer:
@@ -55,7 +56,7 @@ class ProbedDoorTests(TestCase):
         directory = Path(self.mktemp())
         tls.ensure_certificates(directory, None, datetime.now(UTC))
         connections = tls.server_context_factory(directory)
-        door = self.listening(tls.PromptTLSFactory(connections, False, Factory.forProtocol(Echo)))
+        door = self.listening(SecureFactory(connections, Factory.forProtocol(Echo)))
         return Deferred.fromCoroutine(self.check(door, 200, "IM is online"))
 
     def test_dead(self) -> Deferred[None]:

@@ -69,8 +69,9 @@ class ToUserTests(MediaPagesCase):
         """The file is whole and in its place before the message goes out, and both before the answer."""
         seen: list[bytes] = []
 
-        def deliver(_entry: object) -> None:
-            seen.extend((self.door.directory_of_files / name).read_bytes() for name in self.door.on_disk())
+        def deliver(entries: list[object]) -> None:
+            for _ in entries:
+                seen.extend((self.door.directory_of_files / name).read_bytes() for name in self.door.on_disk())
 
         self.patch(self.door.sessions, "deliver", deliver)
         self.send(self.bob)

@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
@@ -110,8 +111,8 @@ class SendingTests(TestCase):
         port = listening.getsockname()[1]
         connections = tls.server_context_factory(directory)
         site: Any = QuietSite(root, self.clock)
-        factory = tls.PromptTLSFactory(connections, False, site)
-        self.addCleanup(adopt(reactor, listening, factory).stopListening)  # type: ignore[arg-type]
+        factory = TLSMemoryBIOFactory(connections, False, site)
+        self.addCleanup(adopt(reactor, listening, factory, reactor).stopListening)  # type: ignore[arg-type]
         self.client = Client(port, directory / "cowboy-ca.crt")
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
