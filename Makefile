@@ -2,6 +2,11 @@
 # make test [TESTS=tests.test_tls]     the tests, or some of them; TRIAL_ARGS goes to trial
 # make torture [RUNS=5] [SEED=…] [SABOTAGE=…] [JOBS=2]
 #                                      the crash test of docs/reliability.md; bad runs leave their files in torture/
+# make bench [ONLY=latency,idle] [REPEATS=5] [BENCH_ARGS="--driver python"]
+#                                      the speed of a fresh server; docs/performance.md says more
+# make bench-peers [REPEATS=5] [BENCH_ARGS="--quick"]
+#                                      simple_im beside those of ejabberd, Prosody and Mosquitto that are installed
+# make pictures RESULT=benchmarks/results/X.json [PEERS=X.jsonl] [PICTURES=docs/pictures]
 # make check                           ruff, mypy and the tests
 # make clean                           removes what the others made, and never priv/
 
@@ -13,13 +18,18 @@ RUNS ?= 5
 SEED ?=
 SABOTAGE ?=
 JOBS ?= 2
+ONLY ?=
+REPEATS ?= 5
+BENCH_ARGS ?=
+PICTURES ?= docs/pictures
+PEERS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEEDS := setup.cfg pyproject.toml
 
-.PHONY: run test torture lint check clean
+.PHONY: run test torture bench bench-peers pictures lint check clean
 
 # No pid file: the lock on the state directory keeps a second server out, also after a crash.
 run: $(VENV)/.installed
@@ -31,6 +41,15 @@ test: $(VENV)/.installed-test
 torture: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.torture --runs $(RUNS) --jobs $(JOBS) --seed "$(SEED)" --sabotage "$(SABOTAGE)" --keep torture
 
+bench: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.load --repeats $(REPEATS) $(if $(ONLY),--only $(ONLY)) $(BENCH_ARGS)
+
+bench-peers: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.peers --repeats $(REPEATS) $(if $(ONLY),--only $(ONLY)) $(BENCH_ARGS)
+
+pictures: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.load draw $(RESULT) $(PICTURES) $(if $(PEERS),--peers $(PEERS))
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check benchmarks simple_im tests twisted
 	$(BIN)/python -m mypy simple_im
@@ -39,6 +58,7 @@ lint: $(VENV)/.installed-dev
 check: lint test
 
 clean:
+	@$(MAKE) -s -C benchmarks/imbench/gen clean
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp*
 	find benchmarks simple_im tests twisted -name __pycache__ -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache
@@ -58,6 +78,10 @@ $(VENV)/.installed: $(VENV)/.made $(NEEDS)
 $(VENV)/.installed-test: $(VENV)/.made $(NEEDS)
 	$(PIP) install --editable '.[test]'
 	@command -v cc gcc clang >/dev/null || $(PIP) install --editable '.[compiler]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/.made $(NEEDS)
+	$(PIP) install --editable '.[bench]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.made $(NEEDS)

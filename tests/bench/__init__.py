@@ -1,0 +1,1 @@
+"""The tests of what measures the server: a wrong measure would be believed."""
