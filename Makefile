@@ -6,6 +6,8 @@
 #                                      the speed of a fresh server; docs/performance.md says more
 # make bench-peers [REPEATS=5] [BENCH_ARGS="--quick"]
 #                                      simple_im beside those of ejabberd, Prosody and Mosquitto that are installed
+# make bench-layers [BENCH_ARGS="--source DIR"]
+#                                      what a message costs, layer by layer, of this checkout or another
 # make pictures RESULT=benchmarks/results/X.json [PEERS=X.jsonl] [PICTURES=docs/pictures]
 # make check                           ruff, mypy and the tests
 # make clean                           removes what the others made, and never priv/
@@ -29,7 +31,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEEDS := setup.cfg pyproject.toml
 
-.PHONY: run test torture bench bench-peers pictures lint check clean
+.PHONY: run test torture bench bench-layers bench-peers pictures lint check clean
 
 # No pid file: the lock on the state directory keeps a second server out, also after a crash.
 run: $(VENV)/.installed
@@ -43,6 +45,9 @@ torture: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.load --repeats $(REPEATS) $(if $(ONLY),--only $(ONLY)) $(BENCH_ARGS)
+
+bench-layers: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.layers $(BENCH_ARGS)
 
 bench-peers: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.peers --repeats $(REPEATS) $(if $(ONLY),--only $(ONLY)) $(BENCH_ARGS)

@@ -28,6 +28,11 @@ small commits succeed between large ones that fail, and what was shown and refus
 RETRY_COMMIT = 1.0
 """Seconds after which acknowledgements are written again when a commit has failed."""
 
+MANY = 16
+PACE = 0.004
+"""After a commit of so many entries the next begins so many seconds after it began, not sooner. A commit takes as much
+of the processors as dozens of entries in it, and where many come, many more will within that time."""
+
 log = Logger()
 
 
@@ -44,6 +49,8 @@ class Committer:
         self._touched: dict[DeviceState, None] = {}
         self._lazy: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
+        self._paced: IDelayedCall | None = None
+        self._pace_until = 0.0
         self._hold_until = 0.0
         self._drained: list[Deferred[None]] = []
 
@@ -64,12 +71,24 @@ class Committer:
         return waiting
 
     def commit(self) -> None:
-        """Write what has gathered, or, while a commit runs, when it ends."""
+        """Write what has gathered, or, while a commit runs, when it ends; where many messages come, in a moment."""
         if self._committing is not None or not self.gathering:
             return
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
+        early = min(self._pace_until - self._clock.seconds(), PACE)
+        if early <= 0 or self.full or self.gathering.waiters:
+            self._begin()
+        elif self._paced is None:
+            self._paced = self._clock.callLater(early, self._begin)
+
+    def _begin(self) -> None:
+        """Write what has gathered."""
+        for timer in (self._retry, self._paced):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._paced = None
         batch, self._committing = self.gathering, self.gathering
+        if len(batch.entries) >= MANY:
+            self._pace_until = self._clock.seconds() + PACE
         self.gathering = Batch(held=batch.held)
         Deferred.fromCoroutine(self._write(batch)).addErrback(
             lambda failure: log.failure("the inbox failed after a commit", failure)
@@ -138,7 +157,7 @@ class Committer:
     def _hold(self) -> None:
         """Hold what comes from now on; what has gathered and was shown is a commit of its own first."""
         if self.gathering.entries and not self.gathering.held:
-            self.commit()
+            self._begin()
         self.gathering.held = True
         if self._committing is None:
             self._retry = self._clock.callLater(RETRY_COMMIT, self.commit)

@@ -63,6 +63,10 @@ class SQLiteInbox:
         if len(entries) < len(messages):
             receipt.refused([message[0] for message in messages[len(entries) :]], STORAGE_UNAVAILABLE)
             self._reserve()
+        if entries:
+            self._gather(entries, receipt, outgoing)
+
+    def _gather(self, entries: list[Entry], receipt: Receipt, outgoing: int | None) -> None:
         gathering = self._committer.gathering
         gathering.add(entries, receipt, outgoing)
         if not gathering.held:

@@ -38,7 +38,10 @@ _REMOVE_FROM_INBOXES: Final = """
     WITH gone (user, seq, sent_by) AS (VALUES :rows)
     DELETE FROM inbox WHERE (user, seq) IN (SELECT user, seq FROM gone)
 """
-_PUT_RIGHT: Final = "UPDATE entry SET ts = ? WHERE seq IN (SELECT seq FROM entry ORDER BY seq LIMIT ?) AND ts > ?"
+_PUT_RIGHT: Final = """
+    UPDATE entry SET ts = ? WHERE seq IN (SELECT seq FROM entry WHERE seq > 0 ORDER BY seq LIMIT ?) AND ts > ?
+"""
+_OLDEST: Final = "SELECT seq, ts, sender, device, users FROM entry WHERE seq > 0 ORDER BY seq LIMIT ?"
 _REMOVE_ENTRIES: Final = "WITH gone (seq) AS (VALUES :rows) DELETE FROM entry WHERE seq IN (SELECT seq FROM gone)"
 
 
@@ -75,8 +78,7 @@ def _oldest(cursor: Cursor, before: int, now: int) -> tuple[list[tuple[int]], li
     cursor.execute(_PUT_RIGHT, (now, _SLICE, now))
     entries: list[tuple[int]] = []
     places: list[_Place] = []
-    cursor.execute("SELECT seq, ts, sender, device, users FROM entry ORDER BY seq LIMIT ?", (_SLICE,))
-    for seq, ts, sender, device, users in cursor:
+    for seq, ts, sender, device, users in cursor.execute(_OLDEST, (_SLICE,)):
         if ts < before and len(places) < _SLICE:
             entries.append((seq,))
             places += [_Place(user, seq, device if user == sender else None) for user in map(int, users.split())]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from simple_im import limits
 from simple_im.limits import BAD_FRAMES, FRAME_SIZE, ID_SIZE
 from simple_im.status import StorageUnavailable
+from simple_im.store.sequence import Sequence
 from tests.im.door import (
     ANN,
     BAD,
     BOB,
+    CAT,
     NOBODY,
     Client,
     DoorTestCase,
@@ -322,6 +324,16 @@ class FailureTests(DoorTestCase):
         self.assertEqual(bob.got(), [done("2")])
         bob.transport.drain()
         self.assertEqual(bob.ids(), ["0"])
+
+    def test_no_number(self) -> None:
+        """A message that gets no place is refused, and nothing is acknowledged for it when others are stored."""
+        cat = self.door.online(CAT)
+        numbers = self.patch(Sequence, "take", lambda _sequence: 0)
+        self.ann.send(m("1", BOB))
+        numbers.restore()
+        self.assertEqual(self.ann.got(), [refused("1", "storage unavailable")])
+        cat.send(m("2", BOB))
+        self.assertEqual((self.ann.got(), cat.got()), ([], [acknowledged("2")]))
 
     def test_a_fault_in_the_middle(self) -> None:
         """A fault that no answer is meant for is logged and ends the connection, not the node."""

@@ -278,6 +278,64 @@ class AcknowledgingTests(DeviceTestCase):
         self.bob.send(a("1"))
         self.assertEqual(self.unacknowledged(), ["2", "3", "4", "1"])
 
+    def test_one_id_several_times(self) -> None:
+        """Where several in flight have one id, each ack takes one of them, the oldest first, whatever is between."""
+        for id_ in ("1", "3", "1"):
+            self.door.message(BOB, id_)
+        self.bob.send(a("1"), a("1"), a("3"))
+        self.assertEqual(self.unacknowledged(), ["2", "4", "3", "1"])
+        self.bob = self.again(self.bob)
+        self.bob.ids()
+        self.bob.send(a("1"), a("1"), a("2"), a("3"))
+        self.assertEqual(self.unacknowledged(), ["4"])
+
+    def test_all_with_one_id(self) -> None:
+        """As many acks as there are take all; one more is for nothing."""
+        self.bob.send(a_seq(self.seqs[-1]))
+        for _ in range(4):
+            self.door.message(BOB, "x")
+        self.bob.send(*[a("x")] * 3)
+        self.assertEqual(self.unacknowledged(), ["x"])
+        self.bob = self.again(self.bob)
+        self.bob.send(*[a("x")] * 2)
+        self.assertEqual(self.unacknowledged(), [])
+
+    def test_order_and_what_is_not_in_it(self) -> None:
+        """Acks that come at once, in order but for some, take each its own."""
+        self.door.messages(BOB, 5, 8)
+        self.bob.send(a("1"), a("2"), a("x"), a("3"), a("6"), a("4"), a("1"), a("5"))
+        self.assertEqual(self.unacknowledged(), ["7", "8"])
+
+    def test_backwards(self) -> None:
+        """All of a full window in reverse, at once or one by one: what waits follows, and nothing is left."""
+        for at_once in (True, False):
+            bob = self.again(self.bob)
+            bob.send(a_seq(max(bob.seqs(), default=0)))
+            ids = self.door.messages(BOB, 1, WINDOW_ENTRIES + 3)
+            self.assertEqual(len(bob.ids()), WINDOW_ENTRIES)
+            acks = [a(id_) for id_ in ids[:WINDOW_ENTRIES][::-1]]
+            for some in [acks] if at_once else [[ack] for ack in acks]:
+                bob.send(*some)
+            self.assertEqual(bob.ids(), ids[WINDOW_ENTRIES:])
+            self.bob = self.again(bob)
+            self.assertEqual(self.bob.ids(), ids[WINDOW_ENTRIES:])
+            self.bob.send(*map(a, ids[WINDOW_ENTRIES:]))
+            self.assertEqual(self.unacknowledged(), [])
+
+    def test_a_full_window_from_its_end(self) -> None:
+        """Each ack makes room for one more, whichever entry it takes; the place stays below the oldest in flight."""
+        self.bob.send(a_seq(self.seqs[-1]))
+        ids = self.door.messages(BOB, 1, WINDOW_ENTRIES + 2)
+        seqs = self.bob.seqs()
+        for count, id_ in enumerate((ids[WINDOW_ENTRIES - 1], ids[WINDOW_ENTRIES // 2])):
+            self.bob.send(a(id_))
+            self.assertEqual(self.bob.ids(), [ids[WINDOW_ENTRIES + count]])
+        connection = self.door.sessions.find(BOB, "phone")
+        assert connection is not None
+        self.assertEqual(connection.device.state.cursor, seqs[0] - 1)
+        self.bob.send(a(ids[0]))
+        self.assertEqual(connection.device.state.cursor, seqs[1] - 1)
+
     def test_one_device_only(self) -> None:
         """What one device acknowledges, the user's others still have to."""
         pad = self.door.online(BOB, "pad")
@@ -338,8 +396,18 @@ class AcknowledgingTests(DeviceTestCase):
         """An ack is written though no message comes along that it could ride with."""
         self.bob.send(a("1"))
         self.door.clock.advance(1)
+        self.assertEqual(self.place_on_disk(), self.seqs[0])
+
+    def test_acks_are_on_disk_with_the_next_message(self) -> None:
+        """Before the device's own message is stored without them, in whichever way it came."""
+        self.bob.send(a("1"), m("x", ANN))
+        self.assertEqual(self.place_on_disk(), self.seqs[0])
+        self.bob.send(a("2"), m("y", ANN, more="z = 1\n"))
+        self.assertEqual(self.place_on_disk(), self.seqs[1])
+
+    def place_on_disk(self) -> int:
         rows = self.door.database._connection.execute("SELECT cursor FROM device WHERE user = ?", (BOB,))
-        self.assertEqual(rows.fetchone(), (self.seqs[0],))
+        return int(rows.fetchone()[0])
 
 
 class OwnEntriesTests(DeviceTestCase):

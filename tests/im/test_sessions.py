@@ -66,6 +66,15 @@ class SessionsTests(SynchronousTestCase):
             self.assertEqual(connection.receiver.pushed, [sent])
         self.assertEqual(other.receiver.pushed, [])
 
+    def test_several(self) -> None:
+        """Several entries go each to its own users, in their order."""
+        ann, bob = self.sign_in(ANN, "phone"), self.sign_in(BOB, "phone")
+        first, second, third = entry(ANN), entry(BOB, ANN), entry(BOB)
+        self.sessions.deliver(iter([first, second, third]))
+        self.assertEqual(ann.receiver.pushed, [first, second])
+        self.assertEqual(bob.receiver.pushed, [second, third])
+        self.sessions.deliver([])
+
     def test_nobody_connected(self) -> None:
         """An entry for people who are not connected goes nowhere."""
         bob = self.sign_in(BOB, "phone")

@@ -239,6 +239,17 @@ class TuneTests(SynchronousTestCase):
         tune(StringTransport())
 
 
+class Refusing:
+    """A socket that takes nothing, with an error."""
+
+    def __init__(self, sock: socket.socket, error: OSError) -> None:
+        self.socket = sock
+        self._error = error
+
+    def send(self, _data: bytes) -> int:
+        raise self._error
+
+
 class DrainServerTests(TestCase):
     """A real connection."""
 
@@ -289,6 +300,46 @@ class DrainServerTests(TestCase):
         self.assertTrue(server.when_drained().called)
         await self.end(server, client)
 
+    async def test_broken(self) -> None:
+        """To write where the peer is gone raises nothing; the end follows, and nothing more counts as taken."""
+        server, client = await self.connected()
+        client.abortConnection()
+        while client.connected:
+            await self.turn()
+        taken = 0
+        while server.connected:
+            server.write(b"x")
+            taken = taken_bytes(server)
+            await self.turn()
+        server.write(b"x")
+        self.assertEqual(taken_bytes(server), taken)
+        self.assertTrue(server.when_drained().called)
+
+    async def test_broken_socket(self) -> None:
+        """What the kernel does not take, whatever it says, waits for the reactor, which finds out."""
+        for error in (BlockingIOError(), BrokenPipeError(), ConnectionResetError()):
+            server, client = await self.connected()
+            server.socket = Refusing(server.socket, error)
+            server.write(b"hello")
+            self.assertEqual((taken_bytes(server), buffered_bytes(server)), (0, 5))
+            server.socket = server.socket.socket
+            await server.when_drained()
+            self.assertEqual(taken_bytes(server), 5)
+            await self.end(server, client)
+
+    async def test_a_part(self) -> None:
+        """Of what the kernel takes a part of, the rest goes out in its turn, before what is written later."""
+        server, client = await self.connected()
+        text = bytes(range(256)) * (1 << 15)
+        server.write(text)
+        self.assertEqual(taken_bytes(server) + buffered_bytes(server), len(text))
+        server.write(b"end")
+        received = client.protocol._wrappedProtocol.received
+        while sum(map(len, received)) < len(text) + 3:
+            await self.turn()
+        self.assertEqual(b"".join(received), text + b"end")
+        await self.end(server, client)
+
     async def test_the_end(self) -> None:
         """It tells also when the rest will never be taken."""
         server, client = await self.connected()
@@ -306,6 +357,10 @@ class DrainServerTests(TestCase):
             transport.abortConnection()
         for transport in transports:
             while transport.connected:
-                turn: Deferred[None] = Deferred()
-                reactor.callLater(0, turn.callback, None)
-                await turn
+                await self.turn()
+
+    async def turn(self) -> None:
+        """Let the reactor do what it can."""
+        turn: Deferred[None] = Deferred()
+        reactor.callLater(0, turn.callback, None)
+        await turn

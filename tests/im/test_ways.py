@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.im import device as device_module
+from simple_im.limits import BAD_FRAMES
 from tests.im.door import ANN, BAD, BOB, CAT, NOBODY, Client, Door, Entry, a, m, parse, r
 from tests.wire.frames import read_fast
 
@@ -93,6 +94,8 @@ SAYS = st.builds(Says, WHICH, st.lists(MESSAGES | MESSAGES | ACKS | OTHERS, min_
 SENDS = st.builds(Says, WHICH, st.lists(MESSAGES, min_size=1, max_size=8))
 ACKNOWLEDGES = st.builds(Acknowledges, WHICH, st.integers(1, 6), ORDERS)
 DOES = st.builds(Does, st.sampled_from(["fill", "drain", "comes_back", "shows", "goes"]), WHICH)
+LEFT_OUT = [Does("shows", 2), Does("comes_back", 2)]
+"""What was shown over HTTPS is left out at the login, and still has to be acknowledged."""
 HOLDS = st.builds(Does, st.sampled_from(["hold", "release"]), WHICH)
 STEPS = st.lists(SAYS | SENDS | ACKNOWLEDGES | ACKNOWLEDGES | DOES, min_size=1, max_size=14)
 HELD_STEPS = st.lists(SENDS | SENDS | ACKNOWLEDGES | HOLDS, min_size=1, max_size=14)
@@ -239,6 +242,8 @@ class WaysTests(SynchronousTestCase):
     @example([Says(0, [m(id_, BOB) for id_ in "abcd"]), Acknowledges(2, 4, as_they_came)])
     @example([Says(0, [m("a", BOB), m("b", ANN), m("c", NOBODY), m("d", CAT)])])
     @example([Says(0, [m(id_, BOB) for id_ in "aaaaaa"]), Acknowledges(2, 4, doubled), Acknowledges(3, 4, backwards)])
+    @example([Says(0, [m(id_, BOB) for id_ in "abcd"]), *LEFT_OUT, Acknowledges(2, 2, as_they_came)])
+    @example([Says(2, [*([BAD] * (BAD_FRAMES - 1)), good, BAD, BAD]) for good in (a("x"), m("a", BOB), m("a", CAT))])
     def test_same(self, steps: list[Step]) -> None:
         """Whatever is said, all get the same bytes after every step, and all is left the same."""
         plain, other = Run(str), Run(full)

@@ -37,6 +37,16 @@ class ContentTests(SynchronousTestCase):
         batches[3].waiters.append(Deferred())
         self.assertEqual([bool(batch) for batch in batches], [True] * 4)
 
+    def test_several(self) -> None:
+        """Entries that come together are as if they came one by one."""
+        together, sender = Batch(held=False), Sender()
+        together.add([entry(1, b"a"), entry(2, b"b")], sender)
+        together.add([entry(3, b"c")], sender)
+        self.assertEqual((seqs_of(together.shown_to(2, 0)), together.size), ([1, 2, 3], 30))
+        self.assertTrue(together.has((1, "phone", b"b")))
+        together.tell_stored()
+        self.assertEqual(sender.stored_ids, [b"a", b"b", b"c"])
+
     def test_size(self) -> None:
         """Its size is that of its entries on the wire."""
         self.assertEqual(batch_of(entry(1), entry(2)).size, 20)

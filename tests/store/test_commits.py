@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from simple_im import limits
 from simple_im.status import STORAGE_UNAVAILABLE, StorageUnavailable
 from simple_im.store import inbox_sql
-from simple_im.store.committer import HOLD, LAZY_COMMIT, RETRY_COMMIT
+from simple_im.store.committer import HOLD, LAZY_COMMIT, MANY, PACE, RETRY_COMMIT
 from simple_im.store.entries import Page
 from tests.store.fakes import Sender, draft, ids_of, seqs_of
 from tests.store.stepped import SteppedCase
@@ -178,6 +178,87 @@ class GroupCommitTests(SteppedCase):
         self.successResultOf(flushed)
         self.assertEqual(good.stored_ids, [b"a", b"b"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class PaceTests(SteppedCase):
+    """Where many messages come, a commit waits for more."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.many = self.append(*(draft(b"%d" % number, 2) for number in range(MANY)))
+        self.clock.advance(PACE / 4)
+        self.database.settle()
+
+    def test_paced(self) -> None:
+        """The next begins so long after it, with all that has come until then."""
+        first = self.append(draft(b"a", 2))
+        second = self.append(draft(b"b", 2))
+        self.clock.advance(PACE / 2)
+        self.database.settle()
+        self.assertEqual(first.stored_ids, [])
+        self.clock.advance(PACE / 4)
+        self.database.settle()
+        self.assertEqual((first.stored_ids, second.stored_ids), ([b"a"], [b"b"]))
+
+    def test_few(self) -> None:
+        """After one of fewer it begins at once."""
+        self.clock.advance(PACE)
+        for number in range(3):
+            few = self.append(draft(b"%d" % number, 2))
+            self.database.settle()
+            self.assertEqual(few.stored_ids, [b"%d" % number])
+
+    def test_behind_one_that_runs(self) -> None:
+        """What has gathered while it ran waits as well."""
+        self.clock.advance(PACE)
+        self.append(*(draft(b"%d" % number, 2) for number in range(MANY)))
+        behind = self.append(draft(b"behind", 2))
+        self.database.settle()
+        self.assertEqual(behind.stored_ids, [])
+        self.clock.advance(PACE)
+        self.database.settle()
+        self.assertEqual(behind.stored_ids, [b"behind"])
+
+    def test_awaited(self) -> None:
+        """Who waits for what has gathered does not wait for more, and it is written once."""
+        waits = self.append(draft(b"a", 2))
+        self.done(self.inbox.flush())
+        self.assertEqual(waits.stored_ids, [b"a"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_awaited_behind_one_that_runs(self) -> None:
+        """Also where one runs at the time."""
+        self.clock.advance(PACE)
+        self.append(*(draft(b"%d" % number, 2) for number in range(MANY)))
+        behind = self.append(draft(b"behind", 2))
+        flush = self.start(self.inbox.flush())
+        self.database.settle()
+        self.successResultOf(flush)
+        self.assertEqual(behind.stored_ids, [b"behind"])
+
+    def test_full(self) -> None:
+        """As much as may wait does not."""
+        self.patch(limits, "UNCOMMITTED_ROWS", 1)
+        sender = self.append(draft(b"a", 2), draft(b"b", 2))
+        self.database.settle()
+        self.assertEqual(sender.stored_ids, [b"a", b"b"])
+
+    def test_clock_set_back(self) -> None:
+        """A clock that goes back an hour makes nobody wait for an hour."""
+        self.clock.rightNow -= 3600
+        sender = self.append(draft(b"a", 2))
+        self.clock.advance(PACE)
+        self.database.settle()
+        self.assertEqual(sender.stored_ids, [b"a"])
+
+    def test_failed(self) -> None:
+        """What was shown before a commit failed is tried at once, and what comes then is held back."""
+        self.clock.advance(PACE)
+        self.append(*(draft(b"%d" % number, 2) for number in range(MANY)))
+        shown = self.append(draft(b"shown", 2))
+        self.database.broken = True
+        self.database.settle()
+        self.assertEqual(shown.answers, [(b"shown", STORAGE_UNAVAILABLE)])
 
 
 class DrainTests(SteppedCase):

@@ -124,7 +124,7 @@ class MendingTests(TestCase):
         await self.write(1)
         await self.database.read(lambda cursor: cursor.execute("PRAGMA max_page_count=1").one())
         with self.assertRaises(StorageUnavailable):
-            await self.database.write(lambda cursor: cursor.execute("CREATE TABLE more (x)"))
+            await self.database.write(lambda cursor: cursor.execute("CREATE TABLE more AS SELECT zeroblob(100000)"))
         self.assertEqual(await self.database.read(epoch), 1)
         await self.write(2)
         self.assertNotIn(CHECKPOINT, [sql for _, sql in FaultyConnection.statements()])

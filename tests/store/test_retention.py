@@ -22,7 +22,7 @@ class RetentionCase(SteppedCase):
     def store(self, *ids: bytes, users: tuple[int, ...] = (2,)) -> list[int]:
         """Messages of now; their places."""
         sender = self.append(*(draft(id_, *users) for id_ in ids))
-        self.database.settle()
+        self.done(self.inbox.flush())
         self.assertEqual(sender.stored_ids, [*ids])
         return seqs_of(self.outlet.entries)[-len(ids) :]
 
