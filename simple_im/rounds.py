@@ -8,6 +8,8 @@ docs/performance.md).
 from __future__ import annotations
 
 import select
+import time
+from collections import deque
 from typing import Any, Final, Protocol
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -18,6 +20,8 @@ from zope.interface import implementer
 
 MOST: Final = 64
 """Events a round; more of them wait for the next, after what the reactor has to do for others."""
+LONGEST: Final = 0.02
+"""Seconds after which a round ends before all of them are served."""
 _READ: Final = 0x1
 _WRITE: Final = 0x4
 _GONE: Final = 0x8 | 0x10
@@ -53,6 +57,7 @@ class Rounds:
         self._epoll = select.epoll()
         self._watched: dict[int, int] = {}
         self._transports: dict[int, Any] = {}
+        self._waiting: deque[tuple[Any, int]] = deque()
         self.callLater = reactor.callLater
 
     def start(self) -> None:
@@ -78,18 +83,30 @@ class Rounds:
         """The reactor ends."""
 
     def doRead(self) -> None:
-        """Serve what has events. Whatever fails, the others must not end with it."""
+        """Serve what has events. Whatever fails, the reactor must not part with all connections because of it."""
         self._node.begin_round()
-        for fd, events in self._epoll.poll(0, MOST):
-            transport = self._transports.get(fd)
-            if transport is not None:
-                self._serve(transport, events)
+        try:
+            self._serve_all()
+        except Exception:
+            log.failure("a round failed")
         try:
             self._node.end_round()
         except Exception:
-            log.failure("a round failed")
+            log.failure("the end of a round failed")
+
+    def _serve_all(self) -> None:
+        """Those that are left when the time is over have their events in the next round still, and are first then."""
+        if not self._waiting:
+            self._waiting.extend((self._transports[fd], events) for fd, events in self._epoll.poll(0, MOST))
+        end = time.monotonic() + LONGEST
+        while self._waiting and time.monotonic() < end:
+            transport, events = self._waiting.popleft()
+            self._serve(transport, events & (self._watched.get(transport.fileno(), 0) | _GONE))
 
     def _serve(self, transport: Any, events: int) -> None:
+        """One that another's event has ended meanwhile has no more."""
+        if not events or not transport.connected:
+            return
         try:
             why = self._read_and_write(transport, events)
         except Exception as error:
@@ -101,7 +118,7 @@ class Rounds:
     def _read_and_write(self, transport: Any, events: int) -> Exception | None:
         """What the events ask for; why the connection has ended, if it has."""
         if events & _GONE and not events & _READ:
-            was_read = self._watched[transport.fileno()] & _READ
+            was_read = self._watched.get(transport.fileno(), 0) & _READ
             return ConnectionDone() if was_read else ConnectionLost()
         why: Exception | None = transport.doRead() if events & _READ else None
         if why is None and events & _WRITE and transport.connected:
@@ -109,13 +126,13 @@ class Rounds:
         return why
 
     def _disconnect(self, transport: Any, why: Exception) -> None:
-        self.removeReader(transport)
-        self.removeWriter(transport)
-        if transport.connected:
-            try:
+        try:
+            self.removeReader(transport)
+            self.removeWriter(transport)
+            if transport.connected:
                 transport.connectionLost(Failure(why))
-            except Exception:
-                log.failure("a connection failed as it ended")
+        except Exception:
+            log.failure("a connection failed as it ended")
 
     # IReactorFDSet, as far as transports use it.
 

@@ -53,14 +53,8 @@ class SecureProtocol(TwistedProtocol):
         if self._is_over:
             return
         self._incoming.write(data)
-        try:
-            if self._is_secure or self._shake_hands():
-                self._hand_on()
-        except SSLWantReadError:
-            self._flush()
-        except SSLError:
-            self._flush()
-            self._end()
+        if self._is_secure or self._shake_hands():
+            self._hand_on()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -69,27 +63,43 @@ class SecureProtocol(TwistedProtocol):
         protocol.connectionLost(reason)
 
     def _shake_hands(self) -> bool:
-        self._tls.do_handshake()
-        self._is_secure = True
+        """Whether the handshake is done."""
+        try:
+            self._tls.do_handshake()
+            self._is_secure = True
+        except SSLWantReadError:
+            """Its next message is not whole yet."""
+        except SSLError:
+            self._flush()
+            self._end()
         self._flush()
-        return True
+        return self._is_secure
 
     def _hand_on(self) -> None:
         """Hand on record by record; only where the last is not whole is more asked for than there is."""
-        incoming, read = self._incoming, self._tls.read
-        while True:
-            record = read(RECORD_SIZE)
-            if not record:
-                self._ended_by_peer()
-                return
+        while self._incoming.pending and not self._is_over:
+            record = self._read()
+            if record is None:
+                break
             if not self._is_closing:
                 self._protocol.dataReceived(record)
-            if not incoming.pending or self._is_over:
-                return
+        if not self._is_closing:
+            self._flush()
 
-    def _ended_by_peer(self) -> None:
-        self._close_notify()
-        self._end()
+    def _read(self) -> bytes | None:
+        """The plain text of the next record, or None where there is none, or no more."""
+        try:
+            record = self._tls.read(RECORD_SIZE)
+        except SSLWantReadError:
+            return None
+        except SSLError:
+            self._flush()
+            self._end()
+            return None
+        if not record:
+            self._close_notify()
+            self._end()
+        return record or None
 
     def _close_notify(self) -> None:
         """What has come and is not read yet is kept from `unwrap`: to it, data is an error and an end is taken."""

@@ -13,7 +13,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from simple_im import collector, tls
 from simple_im.config import Config, Options, StartError, config_from
@@ -71,7 +70,7 @@ class EmbeddedNode(Service):
         self._parts.start()
         self._ports: list[Any] = []
         _exit_cleanly(reactor)
-        https = TLSMemoryBIOFactory(self._connections, False, self._parts.site, self._reactor)
+        https = tls.PromptTLSFactory(self._connections, False, self._parts.site, self._reactor)
         self._open("HTTPS", "http", https, reactor)
         self._open("IM", "im", SecureFactory(self._connections, self._parts.im), self._parts.start_rounds())
         collector.settle()

@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from simple_im.config import StartError, is_address, is_host_name
@@ -119,10 +119,20 @@ class ServerConnections:
         return SSL.Connection(self._context, None)
 
 
-def im_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """`https_context` for the IM door, which goes without pyOpenSSL; see `simple_im.secure`.
+class PromptTLSFactory(TLSMemoryBIOFactory):
+    """The HTTPS door's TLS, which writes when it is told to.
 
-    Resumption, and buffers given back when a connection is idle, are what `ssl` does by itself.
+    Twisted's usual one defers writes to the reactor's next turn; until then nobody knows what the kernel will take.
+    """
+
+    protocol = TLSMemoryBIOProtocol
+
+
+def im_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 and 1.3 for the IM door, on Python's own `ssl` (see `simple_im.secure`).
+
+    The same as `https_context`: resumption, and buffers given back when a connection is idle, are what `ssl` does by
+    itself.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -131,8 +141,8 @@ def im_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.num_tickets = 1
     try:
         context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as error:
-        raise _not_served(error.reason or "unknown error") from None
+    except OSError as error:
+        raise _not_served(getattr(error, "reason", None) or error.strerror or "unknown error") from None
     return context
 
 

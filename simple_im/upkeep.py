@@ -79,7 +79,7 @@ class Upkeep:
             await self._note_connected(now)
             await self._tokens.purge()
             await self._while_any(lambda: forget_devices(self._database, int(now - DEVICE_LIFE)))
-            await self._while_any(lambda: purge_entries(self._database, int(now - self._retention), int(now)))
+            await self._while_any(lambda: purge_entries(self._database, int(now - self._retention)))
             await self._while_any(lambda: self._files.purge(int(now - self._retention)))
         except StorageUnavailable:
             log.warn("upkeep is put off: the database does not take it")

@@ -79,7 +79,7 @@ class UpkeepCase(SteppedCase):
         state = self.device(2, name)
         token = self.done(self.tokens.issue(2, name))
         self.done(self.tokens.claim(token, 2, name))
-        device = Device(state, self.inbox, Outbox(lambda data: None, self.turn), self.turn, self.clock)
+        device = Device(state, self.inbox, Outbox(lambda data: None, self.turn, lambda: None), self.turn, self.clock)
         self.sessions.add(Link(device, token), [name])
         self.done(self.inbox.flush())
 

@@ -7,7 +7,6 @@ page was the last. What one device costs is bounded by its window, whatever wait
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -43,6 +42,7 @@ class Device:
     """Sends a device its entries, in order, within its window, and takes its acknowledgements."""
 
     __slots__ = (
+        "_by_id",
         "_bytes",
         "_clock",
         "_closed",
@@ -67,7 +67,8 @@ class Device:
         self._outbox = outbox
         self._turn = turn
         self._clock = clock
-        self._in_flight: deque[Entry] = deque()
+        self._in_flight: dict[int, Entry] = {}
+        self._by_id: dict[bytes, dict[int, None]] | None = None
         self._bytes = 0
         self._next_size = 1
         self._retry: IDelayedCall | None = None
@@ -113,7 +114,9 @@ class Device:
 
     def _send(self, entry: Entry) -> None:
         state, wire = self.state, entry.wire
-        self._in_flight.append(entry)
+        self._in_flight[entry.seq] = entry
+        if self._by_id is not None:
+            _index(self._by_id, entry)
         self._bytes += len(wire)
         self._position = entry.seq
         if entry.seq > state.sent:
@@ -200,17 +203,19 @@ class Device:
 
     def acknowledge_in_order(self, ids: list[bytes]) -> int:
         """As many of these, from the first on, as are the oldest in flight in turn are acknowledged; how many."""
-        in_flight, taken = self._in_flight, 0
-        if self._clean:
-            for id_ in ids:
-                if not in_flight or in_flight[0].id != id_:
-                    break
-                self._bytes -= len(in_flight.popleft().wire)
-                taken += 1
-        if taken:
+        if not self._clean:
+            return 0
+        oldest = []
+        for id_, entry in zip(ids, self._in_flight.values(), strict=False):
+            if entry.id != id_:
+                break
+            oldest.append(entry.seq)
+        for seq in oldest:
+            self._land(seq)
+        if oldest:
             self._settle()
             self.catch_up()
-        return taken
+        return len(oldest)
 
     def acknowledge_id(self, id_: bytes) -> Deferred[None] | None:
         """The oldest entry with this id sent or shown is acknowledged; a Deferred where that takes a look-up."""
@@ -224,8 +229,15 @@ class Device:
         return Deferred.fromCoroutine(self._find_and_take(id_))
 
     def _find_in_flight(self, id_: bytes) -> int | None:
-        """The oldest with this id; a window is not much to go through."""
-        return next((entry.seq for entry in self._in_flight if entry.id == id_), None)
+        """The oldest with this id: nearly always the first, so ids are indexed only when one is not."""
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest is not None and oldest.id == id_:
+            return oldest.seq
+        if self._by_id is None:
+            self._by_id = {}
+            for entry in self._in_flight.values():
+                _index(self._by_id, entry)
+        return next(iter(self._by_id.get(id_, ())), None)
 
     async def _find_and_take(self, id_: bytes) -> None:
         """What is in flight is not always stored: where its commit has failed, it is what the device means all the
@@ -238,7 +250,7 @@ class Device:
 
     def _take(self, seq: int) -> None:
         """One entry is acknowledged, wherever it stands."""
-        is_oldest = self._clean and bool(self._in_flight) and self._in_flight[0].seq == seq
+        is_oldest = self._clean and next(iter(self._in_flight), None) == seq
         self._land(seq)
         if is_oldest:
             self._settle()
@@ -261,8 +273,8 @@ class Device:
         self._drop_in_flight(self.state.cursor)
 
     def _drop_in_flight(self, to: int) -> None:
-        while self._in_flight and self._in_flight[0].seq <= to:
-            self._bytes -= len(self._in_flight.popleft().wire)
+        while self._in_flight and (seq := next(iter(self._in_flight))) <= to:
+            self._land(seq)
         self._settle()
         self._go_on_behind(to)
 
@@ -274,18 +286,33 @@ class Device:
 
     def _land(self, seq: int) -> None:
         """This one is in flight no more, if it was."""
-        for place, entry in enumerate(self._in_flight):
-            if entry.seq == seq:
-                del self._in_flight[place]
-                self._bytes -= len(entry.wire)
-                return
+        entry = self._in_flight.pop(seq, None)
+        if entry is None:
+            return
+        self._bytes -= len(entry.wire)
+        if self._by_id is not None:
+            self._forget_id(entry)
+
+    def _forget_id(self, entry: Entry) -> None:
+        assert self._by_id is not None
+        seqs = self._by_id[entry.id]
+        del seqs[entry.seq]
+        if not seqs:
+            del self._by_id[entry.id]
+        if not self._in_flight:
+            self._by_id = None
 
     def _settle(self) -> None:
         """Move the cursor up to right below the oldest entry in flight."""
         state = self.state
         if self._clean:
-            cursor = self._in_flight[0].seq - 1 if self._in_flight else self._position
+            oldest = next(iter(self._in_flight), None)
+            cursor = self._position if oldest is None else oldest - 1
             if cursor > state.cursor:
                 state.advance(cursor)
         if not state.is_dirty:
             self._inbox.touch(state)
+
+
+def _index(by_id: dict[bytes, dict[int, None]], entry: Entry) -> None:
+    by_id.setdefault(entry.id, {})[entry.seq] = None

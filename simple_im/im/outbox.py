@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from twisted.logger import Logger
+
 from simple_im.limits import RECORD_SIZE
 from simple_im.wire.frames import for_compact
 
 Write = Callable[[bytes], object]
+
+log = Logger()
 
 
 class Turn:
@@ -26,15 +30,28 @@ class Turn:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
             for outbox in waiting:
-                outbox.flush()
+                _flush(outbox)
+
+
+def _flush(outbox: Outbox) -> None:
+    """One that fails must not keep the others from being written."""
+    try:
+        outbox.flush()
+    except Exception:
+        log.failure("a connection could not be written to")
+        outbox.give_up()
 
 
 class Outbox:
-    """The way out of one connection. To a compact client each write is one TLS record of whole entries."""
+    """The way out of one connection. To a compact client each write is one TLS record of whole entries.
 
-    __slots__ = ("_entries", "_turn", "_write", "compact")
+    `give_up` is called to end a connection that could not be written to.
+    """
 
-    def __init__(self, write: Write, turn: Turn) -> None:
+    __slots__ = ("_entries", "_turn", "_write", "compact", "give_up")
+
+    def __init__(self, write: Write, turn: Turn, give_up: Callable[[], None]) -> None:
+        self.give_up = give_up
         self._write = write
         self._turn = turn
         self._entries: list[bytes] = []

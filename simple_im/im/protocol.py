@@ -40,7 +40,7 @@ class ImProtocol(Protocol):
         self._node = node
         self._doorkeeper = doorkeeper
         self._framer = Framer()
-        self._outbox = Outbox(self._write, node.turn)
+        self._outbox = Outbox(self._write, node.turn, self._give_up)
         self._conversation = Conversation(node, self, self._outbox)
         self._deadline: IDelayedCall | None = None
         self._stall = Stall(self, node.clock)
@@ -151,6 +151,9 @@ class ImProtocol(Protocol):
         if not self._hung_up:
             self.transport.write(data)
             self._stall.watch()
+
+    def _give_up(self) -> None:
+        self.transport.abortConnection()
 
     def _too_late(self) -> None:
         self._deadline = None

@@ -6,6 +6,7 @@ until theirs has succeeded.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -52,7 +53,7 @@ class Committer:
         self._paced: IDelayedCall | None = None
         self._pace_until = 0.0
         self._hold_until = 0.0
-        self._drained: list[Deferred[None]] = []
+        self._drained: deque[Deferred[None]] = deque()
 
     def batches(self) -> list[Batch]:
         """What is not committed, the oldest first."""
@@ -163,10 +164,9 @@ class Committer:
             self._retry = self._clock.callLater(RETRY_COMMIT, self.commit)
 
     def _release(self) -> None:
-        if self._drained and not self.full:
-            waiting, self._drained = self._drained, []
-            for deferred in waiting:
-                deferred.callback(None)
+        """In the order in which they came; the first may fill it again, and then stands behind the others."""
+        while self._drained and not self.full:
+            self._drained.popleft().callback(None)
 
     # Places of devices.
 

@@ -38,10 +38,6 @@ _REMOVE_FROM_INBOXES: Final = """
     WITH gone (user, seq, sent_by) AS (VALUES :rows)
     DELETE FROM inbox WHERE (user, seq) IN (SELECT user, seq FROM gone)
 """
-_PUT_RIGHT: Final = """
-    UPDATE entry SET ts = ? WHERE seq IN (SELECT seq FROM entry WHERE seq > 0 ORDER BY seq LIMIT ?) AND ts > ?
-"""
-_OLDEST: Final = "SELECT seq, ts, sender, device, users FROM entry WHERE seq > 0 ORDER BY seq LIMIT ?"
 _REMOVE_ENTRIES: Final = "WITH gone (seq) AS (VALUES :rows) DELETE FROM entry WHERE seq IN (SELECT seq FROM gone)"
 
 
@@ -53,16 +49,16 @@ class _Place(NamedTuple):
     sent_by: str | None
 
 
-async def purge_entries(database: Database, before: int, now: int) -> bool:
-    """Remove those of the oldest entries that are from before unix time `before`; whether there were any.
+async def purge_entries(database: Database, before: int) -> bool:
+    """Remove the oldest of the entries from before unix time `before`; whether there were any.
 
     Devices that had not read them are counted for it.
     """
-    return await database.write(_purge, before, now)
+    return await database.write(_purge, before)
 
 
-def _purge(cursor: Cursor, before: int, now: int) -> bool:
-    entries, places = _oldest(cursor, before, now)
+def _purge(cursor: Cursor, before: int) -> bool:
+    entries, places = _oldest(cursor, before)
     cursor.many(_COUNT_EXPIRED, places)
     cursor.many(_REMOVE_ACKED, places)
     cursor.many(_REMOVE_FROM_INBOXES, places)
@@ -70,18 +66,15 @@ def _purge(cursor: Cursor, before: int, now: int) -> bool:
     return bool(entries)
 
 
-def _oldest(cursor: Cursor, before: int, now: int) -> tuple[list[tuple[int]], list[_Place]]:
-    """Entries of the first few that are from before then, and whose inboxes they are in.
-
-    What a clock that was wrong has put into the future would keep its place for as long: it is from now on.
-    """
-    cursor.execute(_PUT_RIGHT, (now, _SLICE, now))
+def _oldest(cursor: Cursor, before: int) -> tuple[list[tuple[int]], list[_Place]]:
     entries: list[tuple[int]] = []
     places: list[_Place] = []
-    for seq, ts, sender, device, users in cursor.execute(_OLDEST, (_SLICE,)):
-        if ts < before and len(places) < _SLICE:
-            entries.append((seq,))
-            places += [_Place(user, seq, device if user == sender else None) for user in map(int, users.split())]
+    cursor.execute("SELECT seq, sender, device, users FROM entry WHERE ts < ? ORDER BY ts LIMIT ?", (before, _SLICE))
+    for seq, sender, device, users in cursor:
+        entries.append((seq,))
+        places += [_Place(user, seq, device if user == sender else None) for user in map(int, users.split())]
+        if len(places) >= _SLICE:
+            break
     return entries, places
 
 

@@ -2,7 +2,7 @@
 
 A plain frame is an `[[m]]` or `[[a]]` in the order of keys that clients write, whose strings need no escape and
 whose numbers are short. It is already what the server would write, so its bytes are passed on as they are; all
-else takes the full way in `frames.read_any`, which gives byte for byte the same for plain frames (a property
+else takes the full way in `frames.read`, which gives byte for byte the same for plain frames (a property
 test holds the two together).
 """
 

@@ -400,6 +400,7 @@ class AcknowledgingTests(DeviceTestCase):
 
     def test_acks_are_on_disk_with_the_next_message(self) -> None:
         """Before the device's own message is stored without them, in whichever way it came."""
+        self.bob.send(m("w", ANN))
         self.bob.send(a("1"), m("x", ANN))
         self.assertEqual(self.place_on_disk(), self.seqs[0])
         self.bob.send(a("2"), m("y", ANN, more="z = 1\n"))

@@ -17,7 +17,7 @@ class OutboxTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.turn = Turn()
         self.writes: list[bytes] = []
-        self.outbox = Outbox(self.writes.append, self.turn)
+        self.outbox = Outbox(self.writes.append, self.turn, lambda: None)
 
 
 class OutboxTests(OutboxTestCase):
@@ -53,7 +53,7 @@ class OutboxTests(OutboxTestCase):
     def test_every_outbox(self) -> None:
         """A turn writes for every connection that has something to write."""
         other: list[bytes] = []
-        second = Outbox(other.append, self.turn)
+        second = Outbox(other.append, self.turn, lambda: None)
         self.outbox.send(entry(20))
         second.send(entry(30))
         self.turn.end()
@@ -62,7 +62,7 @@ class OutboxTests(OutboxTestCase):
     def test_sent_while_the_turn_ends(self) -> None:
         """What a write brings about is written in the same turn."""
         self.outbox.send(entry(20))
-        first = Outbox(lambda _data: self.outbox.send(entry(30)), self.turn)
+        first = Outbox(lambda _data: self.outbox.send(entry(30)), self.turn, lambda: None)
         first.send(entry(40))
         self.turn.end()
         self.assertEqual(self.writes, [entry(20), entry(30)])

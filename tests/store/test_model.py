@@ -171,7 +171,7 @@ class World:
         state = self.state(client)
         self.hang_up(client)
         client.login()
-        device = Device(state, self.inbox, Outbox(client.write, self.turn), self.turn, self.clock)
+        device = Device(state, self.inbox, Outbox(client.write, self.turn, lambda: None), self.turn, self.clock)
         client.link = Link(device)
         self.sessions.add(client.link, [client.name for client in self.clients])
         device.catch_up()

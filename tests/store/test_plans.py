@@ -83,7 +83,7 @@ class PlanTests(SteppedCase):
         """What expires, and who is forgotten."""
         entries = [Entry(n, 0, 1, "phone", b"a", (2,), b"") for n in range(1, 300)]
         inbox_sql.write_batch(self.cursor, entries, [], [], [])
-        retention._purge(self.cursor, 1, 1)
+        retention._purge(self.cursor, 1)
         retention._forget(self.cursor, 1)
         self.assert_by_index("entry", "inbox", "device", "acked", "d", "a", "token")
 

@@ -55,7 +55,7 @@ class SQLiteCase(inbox_contract.Contract):
             pass
 
     async def expire(self, before: int) -> None:
-        while await purge_entries(self.database, before, before):
+        while await purge_entries(self.database, before):
             pass
 
     def on_disk(self, sql: str) -> list[Any]:
