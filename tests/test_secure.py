@@ -34,9 +34,7 @@ LARGE = 1 << 20
 def checked(examples: int) -> Callable[[Any], Any]:
     """So many examples, each on connections of its own."""
     shared = [HealthCheck.too_slow, HealthCheck.differing_executors]
-    return settings(
-        max_examples=examples, deadline=None, database=None, print_blob=True, suppress_health_check=shared
-    )
+    return settings(max_examples=examples, deadline=None, database=None, print_blob=True, suppress_health_check=shared)
 
 
 def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:

@@ -362,9 +362,7 @@ class Record(Protocol):
 class Wire:
     """A client of the standard library's and a door of ours, with a wire between them that is pumped by hand."""
 
-    def __init__(
-        self, make_door: MakeDoor, client: ssl.SSLContext, session: ssl.SSLSession | None = None
-    ) -> None:
+    def __init__(self, make_door: MakeDoor, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = client.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost", session=session)
         self.transport, self.clock, self.record = StringTransport(), Clock(), Record()
