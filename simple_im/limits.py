@@ -51,7 +51,7 @@ what lies in one is sent again rather than lost."""
 # The inbox.
 UNCOMMITTED_BYTES: Final = 16 * 1_048_576
 """What may wait for the disk; connections are not read from while more does."""
-UNCOMMITTED_ROWS: Final = 4_096
+UNCOMMITTED_ROWS: Final = 2_048
 """The same, counted once for each inbox: what takes a commit some tens of milliseconds, for which senders wait."""
 OFFLINE_ENTRIES: Final = 1_000
 """`GET /offline` without a `limit`."""

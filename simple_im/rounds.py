@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 MOST: Final = 64
 """Events a round; more of them wait for the next, after what the reactor has to do for others."""
-LONGEST: Final = 0.02
+LONGEST: Final = 0.003
 """Seconds after which a round ends before all of them are served."""
 _READ: Final = 0x1
 _WRITE: Final = 0x4

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from simple_im import collector, tls
+from simple_im import interpreter, tls
 from simple_im.config import Config, Options, StartError, config_from
 from simple_im.listen import adopt, bind, describe
 from simple_im.parts import Parts, database_path, files_path
@@ -73,7 +73,7 @@ class EmbeddedNode(Service):
         https = tls.PromptTLSFactory(self._connections, False, self._parts.site, self._reactor)
         self._open("HTTPS", "http", https, reactor)
         self._open("IM", "im", SecureFactory(self._connections, self._parts.im), self._parts.start_rounds())
-        collector.settle()
+        interpreter.settle()
         self._reactor.callWhenRunning(_exit_cleanly, reactor)
 
     def _open(self, title: str, name: str, factory: Any, connections: Any) -> None:

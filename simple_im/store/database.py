@@ -26,6 +26,10 @@ from simple_im.store.trouble import CURE, CURE_OR_ELSEWHERE, LOOK, Trouble, cure
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_CACHE: Final = 16_384
+"""KiB of the database in memory: a commit's pages, and those of the indexes that every commit changes."""
+_CHECKPOINT: Final = 4_000
+"""Pages in the log, 16 MB, after which they go to the database: pages that every commit changes do so once."""
 _CHUNKS: Final = (1024, 256, 64, 16, 4, 1)
 """Rows a statement: a statement a row would make this thread fight the reactor's for the interpreter lock."""
 
@@ -188,6 +192,8 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{_CACHE}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT}")
     connection.execute("PRAGMA busy_timeout=5000")
 
 

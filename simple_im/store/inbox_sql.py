@@ -71,10 +71,10 @@ def write_batch(
 
 
 def _entry_row(entry: Entry) -> tuple[object, ...]:
-    """As the table has it; Python's sqlite3 takes a bytearray as it is, and looks for adapters for bytes."""
-    users = str(entry.users[0]) if len(entry.users) == 1 else " ".join(map(str, entry.users))
-    id_, wire = bytearray(entry.id), bytearray(entry.wire)
-    return entry.seq, entry.ts, entry.sender, entry.device, id_, users, wire
+    """As the table has it, which makes a single user a text. Python's sqlite3 takes a bytearray as it is, and looks for
+    adapters for bytes."""
+    users = entry.users[0] if len(entry.users) == 1 else " ".join(map(str, entry.users))
+    return entry.seq, entry.ts, entry.sender, entry.device, bytearray(entry.id), users, bytearray(entry.wire)
 
 
 def read_page(

@@ -34,7 +34,7 @@ class FaultyConnection(sqlite3.Connection):
     @classmethod
     def statements(cls) -> list[tuple[int, str]]:
         """What was run since the last time, without how connections are set up."""
-        found = [(number, sql) for number, sql in cls.log if "PRAGMA" not in sql or "checkpoint" in sql]
+        found = [(number, sql) for number, sql in cls.log if "PRAGMA" not in sql or "wal_checkpoint" in sql]
         cls.log.clear()
         return found
 
