@@ -20,8 +20,8 @@ from zope.interface import implementer
 
 MOST: Final = 64
 """Events a round; more of them wait for the next, after what the reactor has to do for others."""
-LONGEST: Final = 0.003
-"""Seconds after which a round ends before all of them are served."""
+LONGEST: Final = 0.002
+"""Seconds after which a round ends before all of them are served, and no other begins before the reactor's turn."""
 _READ: Final = 0x1
 _WRITE: Final = 0x4
 _GONE: Final = 0x8 | 0x10
@@ -83,25 +83,35 @@ class Rounds:
         """The reactor ends."""
 
     def doRead(self) -> None:
-        """Serve what has events. Whatever fails, the reactor must not part with all connections because of it."""
-        self._node.begin_round()
+        """Serve what has events, round after round while there are more and there is time.
+
+        Whatever fails, the reactor must not part with all connections because of it.
+        """
+        end = time.monotonic() + LONGEST
         try:
-            self._serve_all()
+            while self._has_events():
+                self._round(end)
+                if time.monotonic() >= end:
+                    return
         except Exception:
             log.failure("a round failed")
-        try:
-            self._node.end_round()
-        except Exception:
-            log.failure("the end of a round failed")
 
-    def _serve_all(self) -> None:
-        """Those that are left when the time is over have their events in the next round still, and are first then."""
+    def _has_events(self) -> bool:
         if not self._waiting:
             self._waiting.extend((self._transports[fd], events) for fd, events in self._epoll.poll(0, MOST))
-        end = time.monotonic() + LONGEST
-        while self._waiting and time.monotonic() < end:
-            transport, events = self._waiting.popleft()
-            self._serve(transport, events & (self._watched.get(transport.fileno(), 0) | _GONE))
+        return bool(self._waiting)
+
+    def _round(self, end: float) -> None:
+        """Those that are left when the time is over have their events in the next round still, and are first then."""
+        self._node.begin_round()
+        try:
+            while self._waiting:
+                transport, events = self._waiting.popleft()
+                self._serve(transport, events & (self._watched.get(transport.fileno(), 0) | _GONE))
+                if time.monotonic() >= end:
+                    return
+        finally:
+            self._node.end_round()
 
     def _serve(self, transport: Any, events: int) -> None:
         """One that another's event has ended meanwhile has no more."""

@@ -105,6 +105,7 @@ class RoundsCase(TestCase):
     def setUp(self) -> None:
         if not rounds.IS_HERE:
             self.skipTest("there is no epoll")
+        self.patch(rounds, "LONGEST", 30.0)
         self.node = Told()
         self.rounds = Rounds(reactor, self.node)
         self.opened: list[Heard] = []
@@ -197,18 +198,29 @@ class RoundTests(RoundsCase):
         self.assertEqual((begin, sorted(texts), end), ("begin", [b"one", b"three", b"two"], "end"))
 
     async def test_nothing(self) -> None:
-        """A round with nothing in it begins and ends."""
+        """Without events there is no round."""
         await self.connect()
-        self.assertEqual(self.round(), ["begin", "end"])
+        self.assertEqual(self.round(), [])
 
     async def test_more_than_a_round(self) -> None:
-        """More events than a round takes wait for the next one; none is served twice, none forgotten."""
+        """More events than a round takes are the next one's; none is served twice, none forgotten."""
         await self.connect(MOST + 6)
         self.say(*(b"%d" % number for number in range(MOST + 6)))
-        first, second = self.round(), self.round()
-        self.assertEqual((len(first), len(second)), (MOST + 2, 6 + 2))
-        self.assertEqual(sorted(map(int, first[1:-1] + second[1:-1])), list(range(MOST + 6)))
-        self.assertEqual(self.round(), ["begin", "end"])
+        both = self.round()
+        ends = [place for place, what in enumerate(both) if what == "end"]
+        self.assertEqual(ends, [MOST + 1, MOST + 9])
+        self.assertEqual(sorted(int(what) for what in both if isinstance(what, bytes)), list(range(MOST + 6)))
+        self.assertEqual(self.round(), [])
+
+    async def test_no_time(self) -> None:
+        """When its time is over a round ends, and those left are served first in the next."""
+        await self.connect(3)
+        self.patch(rounds, "LONGEST", 0.0)
+        self.say(b"0", b"1", b"2")
+        self.say(b"0")
+        served = [self.round() for _ in range(3)]
+        self.assertEqual([len(each) for each in served], [3, 3, 3])
+        self.assertEqual(sorted(each[1][:1] for each in served), [b"0", b"1", b"2"])
 
     async def test_one_fails(self) -> None:
         """What one connection's protocol raises ends that connection and is logged; the others are served, and told."""
@@ -288,8 +300,7 @@ class EndTests(RoundsCase):
         (heard,) = await self.connect()
         self.say(b"last")
         self.clients[0].close()
-        self.assertEqual(self.round(), ["begin", b"last", "end"])
-        self.round()
+        self.assertEqual(self.round(), ["begin", b"last", "end", "begin", "end"])
         await self.end(heard, ConnectionDone)
 
     async def test_half_closed(self) -> None:
@@ -322,8 +333,8 @@ class EndTests(RoundsCase):
         (heard,) = await self.connect()
         heard.steps = {b"abort": heard.transport.abortConnection}
         self.say(b"abort")
-        self.round()
-        self.assertEqual(self.round(), ["begin", "end"])
+        self.assertEqual(self.round(), ["begin", b"abort", "end"])
+        self.assertEqual(self.round(), [])
         await self.end(heard, ConnectionAborted)
 
     async def test_reset(self) -> None:
@@ -347,7 +358,7 @@ class EndTests(RoundsCase):
         (heard,) = await self.connect()
         heard.transport.pauseProducing()
         self.reset(0)
-        self.assertEqual(self.round(), ["begin", "end"])
+        self.assertEqual(self.round(), [])
         self.assertEqual(heard.lost, [])
         heard.transport.resumeProducing()
         self.round()
@@ -403,7 +414,7 @@ class WriteTests(RoundsCase):
         heard.transport.pauseProducing()
         self.assertFalse(self.is_watched(heard))
         self.say(b"hello")
-        self.assertEqual(self.round(), ["begin", "end"])
+        self.assertEqual(self.round(), [])
         heard.transport.resumeProducing()
         heard.transport.resumeProducing()
         self.assertEqual(self.round(), ["begin", b"hello", "end"])

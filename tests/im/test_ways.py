@@ -193,7 +193,7 @@ class Run:
             return None
         device = connection.device
         state = device.state
-        in_flight = [(entry.seq, entry.wire) for entry in device._in_flight]
+        in_flight = [(entry.seq, entry.wire) for entry in device._in_flight.values()]
         return (
             *(state.cursor, state.sent, state.shown, state.offered, state.scattered, state.holes_text()),
             *(device._position, device._bytes, device._in_step, in_flight),

@@ -263,6 +263,9 @@ class FailedSyncTests(DiskCase):
 
     def test_checkpoint(self) -> None:
         """A sync that fails as SQLite empties its log refuses nothing, and loses nothing."""
+        for _ in range(180):
+            self.say(LARGE)
+            self.take_answer()
         self.disk.slow_syncs(0.02)
         failed = 0
         for _ in range(90):
