@@ -712,6 +712,15 @@ class KeyUpdateTests(SecureCase):
             self.assertEqual(spoken.read(line.answered()), [b"hello", b"again"])
             self.assertEqual((line.kept.received, spoken.updates), ([rest] if rest else [], 1))
 
+    def test_answered_at_once(self) -> None:
+        """What OpenSSL answers does not wait, and gather, for the server's next word."""
+        line, spoken = self.spoken()
+        answers = []
+        for _ in range(4):
+            line.server.dataReceived(spoken.key_update(answered=True) + spoken.text(b"\n"))
+            answers.append(line.answered())
+        self.assertEqual(len([answer for answer in answers[1:] if answer]), 3)
+
     def test_half(self) -> None:
         """Half a change, which keeps OpenSSL from writing, ends the connection with the next write; none raises."""
         line, spoken = self.spoken()

@@ -20,7 +20,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im import tls
@@ -442,7 +441,7 @@ class HttpsCase(TlsCase):
     """TLS of the HTTPS door."""
 
     def make_door(self, factory: Factory, clock: Clock) -> Any:
-        return TLSMemoryBIOFactory(self.connections, False, factory, clock)
+        return tls.PromptTLSFactory(self.connections, False, factory, clock)
 
     def offered(self) -> list[str]:
         return https_ciphers(self.connections)
@@ -643,6 +642,10 @@ class PromptnessTests(TlsCase):
         wire.client.write(b"hello")
         wire.pump()
         self.assertEqual(wire.record.received, b"hello")
+
+
+class HttpsPromptnessTests(HttpsCase, PromptnessTests):
+    """The same of the HTTPS door, where an answer counts as shown when the kernel has it."""
 
 
 def records(data: bytes) -> list[bytes]:

@@ -330,6 +330,26 @@ class DrainTests(SteppedCase):
         self.assertFalse(self.inbox.full)
         self.successResultOf(drained)
 
+    def test_in_turn(self) -> None:
+        """The one that fills it again leaves the room after the next commit to those that waited before."""
+        order: list[str] = []
+
+        def refill(_result: object) -> None:
+            order.append("first")
+            self.inbox.append(draft(b"c", 2, text=b"x" * 400), Sender())
+            self.inbox.drained().addCallback(lambda _result: order.append("first again"))
+
+        first = self.fill()
+        self.inbox.drained().addCallback(lambda _result: order.append("second"))
+        first.addCallback(refill)
+        self.database.do()
+        self.database.answer()
+        self.assertEqual(order, ["first"])
+        self.database.settle()
+        self.inbox.commit()
+        self.database.settle()
+        self.assertEqual(order, ["first", "second", "first again"])
+
     def test_full_again_at_once(self) -> None:
         """Those that fill it again right when it is drained wait again."""
         again: list[Deferred[None]] = []
