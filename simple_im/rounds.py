@@ -65,7 +65,7 @@ class Rounds:
         self._reactor.addReader(self)
 
     def stop(self) -> None:
-        """No connection is left."""
+        """No connection is left; the end of the last one, in a round, may be what calls this."""
         self._reactor.removeReader(self)
         self._epoll.close()
 
@@ -97,7 +97,7 @@ class Rounds:
             log.failure("a round failed")
 
     def _has_events(self) -> bool:
-        if not self._waiting:
+        if not self._waiting and not self._epoll.closed:
             self._waiting.extend((self._transports[fd], events) for fd, events in self._epoll.poll(0, MOST))
         return bool(self._waiting)
 

@@ -212,6 +212,14 @@ class RoundTests(RoundsCase):
         self.assertEqual(sorted(int(what) for what in both if isinstance(what, bytes)), list(range(MOST + 6)))
         self.assertEqual(self.round(), [])
 
+    async def test_stopped_in_a_round(self) -> None:
+        """The end of the last connection may end the rounds as well."""
+        (heard,) = await self.connect()
+        heard.steps = {b"stop": lambda: (self.lose(heard), self.rounds.stop())}
+        self.say(b"stop")
+        self.assertEqual(self.round(), ["begin", b"stop", "end"])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     async def test_no_time(self) -> None:
         """When its time is over a round ends, and those left are served first in the next."""
         await self.connect(3)
