@@ -218,7 +218,8 @@ class RoundTests(RoundsCase):
         heard.steps = {b"stop": lambda: (self.lose(heard), self.rounds.stop())}
         self.say(b"stop")
         self.assertEqual(self.round(), ["begin", b"stop", "end"])
-        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual((self.flushLoggedErrors(), self.rounds._watched), ([], {}))
+        self.rounds = Rounds(reactor, self.node)
 
     async def test_no_time(self) -> None:
         """When its time is over a round ends, and those left are served first in the next."""
