@@ -28,16 +28,19 @@ class NodeError(Exception):
 
 class Node:
     """`twistd -n simple_im` with everything at its default, but for the ports, which the system picks, and `options`.
+    It is that of this checkout, or of `source`.
 
     `directory` gets the state (in `state`, which may be there already) and the log. As a context manager it is started,
     and stopped at the end, whatever happens. Ctrl-C in a terminal does not reach the process.
     """
 
-    def __init__(self, directory: Path, *options: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *options: str, environ: Mapping[str, str] | None = None, source: Path = ROOT
+    ) -> None:
         self.state = directory / "state"
         self.log = directory / "node.log"
         self._options = ("--http-port", "0", "--im-port", "0", "--state", str(self.state), *options)
-        self._environ = {**os.environ, **(environ or {}), "PYTHONPATH": str(ROOT)}
+        self._environ = {**os.environ, **(environ or {}), "PYTHONPATH": str(source)}
         self._process: subprocess.Popen[bytes] | None = None
         self._doors: dict[str, int] = {}
 

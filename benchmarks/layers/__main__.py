@@ -8,18 +8,18 @@ about a minute; nothing else should run meanwhile.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from benchmarks import interrupts
 from benchmarks.layers import recording, results, tables, windows
 from benchmarks.layers.mapping import Mapping
 from benchmarks.layers.results import Result
-from benchmarks.layers.subject import Subject, check_source, commit
+from benchmarks.layers.subject import Subject, check_source
 from benchmarks.layers.trouble import CannotMeasure
-from benchmarks.load.machine import describe
+from benchmarks.load.machine import commit, describe
 from benchmarks.node import ROOT, NodeError
 from benchmarks.peers import generator
 from benchmarks.peers.disk import is_in_memory
@@ -96,7 +96,7 @@ def _measure(options: argparse.Namespace) -> int:
         raise CannotMeasure(f"{options.out} is where the numbers go: name the text, such as layers.txt")
     recording.sampler()
     generator.build()
-    _heed_signals()
+    interrupts.heed()
     with tempfile.TemporaryDirectory(prefix="simple_im-layers-") as folder:
         if is_in_memory(Path(folder)):
             raise CannotMeasure(f"{folder} is in memory, where fsync takes no time: set TMPDIR to a folder on a disk")
@@ -104,18 +104,6 @@ def _measure(options: argparse.Namespace) -> int:
     results.write(result, options.out)
     print(tables.cost(result.windows), tables.waiting(result.windows), sep="\n\n")
     return 0
-
-
-def _heed_signals() -> None:
-    """The first Ctrl-C or SIGTERM ends the run, and every process of it; more of them do not disturb that."""
-
-    def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 def _run(options: argparse.Namespace, source: Path, folder: Path) -> Result:

@@ -30,8 +30,7 @@ class Subject(Node):
     """A node of the checkout `source`, with `USERS` users, who are in the file `users`; its state is in `directory`."""
 
     def __init__(self, directory: Path, source: Path) -> None:
-        super().__init__(directory)
-        self._environ["PYTHONPATH"] = str(source)
+        super().__init__(directory, source=source)
         self.users = directory / "users.txt"
 
     def fill(self) -> None:
@@ -55,17 +54,3 @@ def check_source(source: Path) -> Path:
     if not (source / "simple_im" / "__init__.py").is_file():
         raise CannotMeasure(f"{source} is no checkout of simple_im")
     return source.resolve()
-
-
-def commit(source: Path) -> str:
-    """The checkout's commit, with a `+` where the server was changed since; "unknown" where git does not know."""
-    found = _git(source, "rev-parse", "--short=12", "HEAD")
-    return (found + ("+" if _git(source, "status", "--porcelain", "--", "simple_im") else "")) if found else "unknown"
-
-
-def _git(source: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=source, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import interrupts
 from benchmarks.load import machine, results
 from benchmarks.load.compare import compare
 from benchmarks.load.drivers import GENERATOR, NAMES, choose
@@ -30,8 +31,7 @@ _SETTINGS: Final = ("quick", "repeats", "only", "attempts", "patience")
 
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked for; the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupted)
+    interrupts.heed(signal.SIGHUP)
     try:
         options = _parser(arguments).parse_args(arguments)
         code: int = options.do(options)
@@ -42,10 +42,6 @@ def main(arguments: Sequence[str]) -> int:
         print("benchmarks.load: interrupted", file=sys.stderr)
         return 130
     return code
-
-
-def _interrupted(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

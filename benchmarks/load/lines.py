@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import socket
@@ -37,6 +38,11 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._lines: dict[int, Line] = {}
+
+    def begin(self) -> None:
+        """From now on nothing but the lines takes time here."""
+        gc.collect()
+        gc.disable()
 
     def add(self, line: Line, descriptor: int) -> None:
         """Have a line be told, for a start when it can be written to."""
@@ -74,7 +80,8 @@ class Loop:
             self.turn(_TURN)
 
     def close(self) -> None:
-        """Close all lines."""
+        """Close all lines, and let the collector go on."""
+        gc.enable()
         for line in list(self._lines.values()):
             line.close()
         self._epoll.close()

@@ -44,15 +44,15 @@ def filesystem(disk: Path) -> str:
     return max(above, key=lambda mount: len(mount[0]))[1] if above else "unknown"
 
 
-def commit() -> str:
-    """The checkout's commit, with a `+` where something was changed since; "unknown" where git does not know."""
-    found = _git("rev-parse", "--short=12", "HEAD")
-    return (found + ("+" if _git("status", "--porcelain", "--", "simple_im") else "")) if found else "unknown"
+def commit(source: Path = ROOT) -> str:
+    """A checkout's commit, with a `+` where the server was changed since; "unknown" where git does not know."""
+    found = _git(source, "rev-parse", "--short=12", "HEAD")
+    return (found + ("+" if _git(source, "status", "--porcelain", "--", "simple_im") else "")) if found else "unknown"
 
 
-def _git(*arguments: str) -> str:
+def _git(source: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(["git", *arguments], cwd=source, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import ssl
 import time
@@ -109,12 +108,10 @@ class Crowd:
         self._comers = [Comer(self, device, source, by_seq) for device, source in zip(devices, sources, strict=True)]
 
     def __enter__(self) -> Crowd:
-        gc.collect()
-        gc.disable()
+        self._loop.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        gc.enable()
         self._loop.close()
 
     def come_back(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,12 +48,10 @@ class Traffic:
         self._flows: list[Flow] = []
 
     def __enter__(self) -> Self:
-        gc.collect()
-        gc.disable()
+        self._loop.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        gc.enable()
         self._loop.close()
 
     # Before.

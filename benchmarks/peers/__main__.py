@@ -7,13 +7,13 @@ installed. It takes the better part of an hour; nothing else should run meanwhil
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from benchmarks import interrupts
 from benchmarks.node import ROOT
 from benchmarks.peers import generator
 from benchmarks.peers.disk import is_in_memory
@@ -95,7 +95,7 @@ def _measure(options: argparse.Namespace) -> int:
     out: Path = options.out
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(out.name + ".part")
-    _heed_signals()
+    interrupts.heed()
     try:
         with tempfile.TemporaryDirectory(prefix="simple_im-peers-") as folder:
             if is_in_memory(Path(folder)):
@@ -111,18 +111,6 @@ def _measure(options: argparse.Namespace) -> int:
     for fault in faults:
         _refuse(fault)
     return 1 if faults else 0
-
-
-def _heed_signals() -> None:
-    """The first Ctrl-C or SIGTERM ends the run, and stops every server; more of them do not disturb that."""
-
-    def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 def _take_turns(plan: Plan, servers: Sequence[Server], directory: Path, out: Path) -> list[str]:

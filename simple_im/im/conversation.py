@@ -166,9 +166,10 @@ class Conversation:
         return bool(self._items or self._frames or self._overflow is not None or self._bad_frames >= BAD_FRAMES)
 
     def _take_next(self) -> None:
-        if self._items:
-            if type(self._items[0]) is not Message or not self._wait_for_room():
-                self._take_item(self._items.popleft())
+        if self._items and type(self._items[0]) is Message and self._node.inbox.full:
+            self._wait_for(self._node.inbox.drained())
+        elif self._items:
+            self._take_item(self._items.popleft())
         elif self._bad_frames >= BAD_FRAMES:
             self._wait_for(Deferred.fromCoroutine(self._give_up()))
         elif not self._frames:
@@ -186,7 +187,8 @@ class Conversation:
             if ids := plain.take_acknowledgements(received):
                 self._take_plain_acks(ids)
                 return
-            if self._node.inbox.full and plain.read_message(received[0], device) and self._wait_for_room():
+            if self._node.inbox.full and plain.read_message(received[0], device):
+                self._wait_for(self._node.inbox.drained())
                 return
             if messages := plain.take_messages(received, device):
                 self._take_plain_messages(messages)
@@ -213,13 +215,6 @@ class Conversation:
         is_bad = any(type(item) is Bad for item in items)
         self._bad_frames = self._bad_frames + 1 if is_bad else 0
         self._items.extend(items)
-
-    def _wait_for_room(self) -> bool:
-        """Whether the inbox takes no message now; then nothing is taken until it does."""
-        if not self._node.inbox.full:
-            return False
-        self._wait_for(self._node.inbox.drained())
-        return True
 
     async def _give_up(self) -> None:
         """Close, when all that came before has its answer."""
