@@ -61,7 +61,7 @@ class VerbTests(CommandCase):
         """`backup` says what it has copied, and where to."""
         self.assertEqual(
             self.succeed("backup backup"),
-            f"backed up 2 users, 3 devices, 1 messages and notices, 2 media files to {self.target}\n",
+            f"backed up 2 users, 3 devices, 2 messages and notices, 2 media files to {self.target}\n",
         )
 
     def test_backup_without_a_file(self) -> None:

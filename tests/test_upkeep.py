@@ -92,16 +92,16 @@ class RunTests(UpkeepCase):
         self.store(b"a")
         self.clock.advance(DEVICE_LIFE + 1)
         self.begin()
-        self.assertEqual([self.count(table) for table in ("entry", "inbox", "token", "device")], [0] * 4)
+        self.assertEqual([self.count(table) for table in ("run", "message", "inbox", "token", "device")], [0] * 5)
 
     def test_entries(self) -> None:
         """Entries go when they are past the retention, within a hundredth of it or ten minutes, and not before."""
         self.begin()
         self.store(b"a")
         self.later(RETENTION)
-        self.assertEqual(self.count("entry"), 1)
+        self.assertEqual(self.count("run"), 1)
         self.later(600)
-        self.assertEqual(self.count("entry"), 0)
+        self.assertEqual(self.count("run"), 0)
 
     def test_files(self) -> None:
         """Files go with the messages that they were sent with, and not before."""
@@ -109,9 +109,9 @@ class RunTests(UpkeepCase):
         self.store(b"a")
         path = self.keep()
         self.later(RETENTION)
-        self.assertEqual((path.exists(), self.count("entry")), (True, 1))
+        self.assertEqual((path.exists(), self.count("run")), (True, 1))
         self.later(600)
-        self.assertEqual((path.exists(), self.count("entry"), self.count("file")), (False, 0, 0))
+        self.assertEqual((path.exists(), self.count("run"), self.count("file")), (False, 0, 0))
 
     def test_all_slices(self) -> None:
         """However many there are, they all go."""
@@ -120,12 +120,13 @@ class RunTests(UpkeepCase):
         self.patch(retention, "_DEVICES", 2)
         for number in range(7):
             self.device(2, f"{number}")
-        self.store(*(b"%d" % number for number in range(7)))
+        for number in range(7):
+            self.store(b"%d" % number)
         for _ in range(7):
             self.keep()
         self.clock.advance(DEVICE_LIFE + 1)
         self.begin()
-        self.assertEqual([self.count(table) for table in ("entry", "device", "file")], [0, 0, 0])
+        self.assertEqual([self.count(table) for table in ("run", "device", "file")], [0, 0, 0])
 
     def test_tokens(self) -> None:
         """Tokens go when they are past their time."""
@@ -214,10 +215,10 @@ class FailureTests(UpkeepCase):
         self.database.broken = True
         self.begin()
         self.later(600)
-        self.assertEqual(self.count("entry"), 1)
+        self.assertEqual(self.count("run"), 1)
         self.database.broken = False
         self.later(600)
-        self.assertEqual(self.count("entry"), 0)
+        self.assertEqual(self.count("run"), 0)
 
     def test_noting_put_off(self) -> None:
         """So is the noting of who is there."""
@@ -237,7 +238,7 @@ class FailureTests(UpkeepCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         patch.restore()
         self.later(600)
-        self.assertEqual(self.count("entry"), 0)
+        self.assertEqual(self.count("run"), 0)
 
 
 class StopTests(UpkeepCase):
@@ -253,14 +254,15 @@ class StopTests(UpkeepCase):
     def test_begins_nothing(self) -> None:
         """A stop does not wait until all that is past its time is gone."""
         self.patch(retention, "_SLICE", 1)
-        self.store(*(b"%d" % number for number in range(50)))
+        for number in range(50):
+            self.store(b"%d" % number)
         self.clock.advance(RETENTION + 1)
         self.upkeep.start()
-        while self.count("entry") > 48:
+        while self.count("run") > 48:
             self.database.do()
             self.database.answer()
         self.done(self.upkeep.stop())
-        self.assertGreater(self.count("entry"), 45)
+        self.assertGreater(self.count("run"), 45)
 
     def test_between_runs(self) -> None:
         """Between two runs it is at once, and no other comes."""

@@ -28,7 +28,7 @@ def reuse_seq() -> None:
     """The epoch is not raised: numbers go on behind the last that is stored, not the last that was shown."""
 
     def last_stored(cursor: Cursor) -> int:
-        (seq,) = cursor.execute("SELECT coalesce(max(seq), 1 << 32) FROM entry").one()
+        (seq,) = cursor.execute("SELECT coalesce(max(seq), 1 << 32) FROM run").one()
         return int(seq)
 
     def start_behind(self: sequence.Sequence, database: Any, last: int, span_bits: int = 32) -> None:

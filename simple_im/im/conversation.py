@@ -250,7 +250,8 @@ class Conversation:
     def _take_first_frame(self, frame: bytes) -> None:
         """The first frame must begin with a login; what follows it there is read again when it is known whose `d` it
         has."""
-        first, *more = frames.read(frame, b"", compact=self._outbox.compact)
+        login = plain.read_login(frame)
+        first, *more = (login,) if login else frames.read(frame, b"", compact=self._outbox.compact)
         if type(first) is Request and first.what == "login":
             self._line.logged_in()
             self._wait_for(Deferred.fromCoroutine(self._log_in(first, bool(more))), first.id)
@@ -284,7 +285,7 @@ class Conversation:
         self._welcome(request, opened)
         if self._transport_full:
             self.device.pause()
-        self.device.catch_up()
+        self.device.begin(opened.newest)
 
     def _welcome(self, request: Request, opened: Opened) -> None:
         if opened.expired:

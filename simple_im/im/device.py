@@ -129,6 +129,11 @@ class Device:
 
     # Reading.
 
+    def begin(self, newest: int) -> None:
+        """What is in the inbox, up to `newest`, comes first; where nothing can wait there, nothing is read."""
+        self._in_step = newest <= self._position
+        self.catch_up()
+
     def catch_up(self) -> None:
         """Read on where there is room and anything may wait."""
         if self._in_step or self._reading or self._paused or self._closed or self._retry is not None:

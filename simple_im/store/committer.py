@@ -30,7 +30,7 @@ RETRY_COMMIT = 1.0
 """Seconds after which acknowledgements are written again when a commit has failed."""
 
 MANY = 16
-PACE = 0.004
+PACE = 0.01
 """After a commit of so many entries the next begins so many seconds after it began, not sooner. A commit takes as much
 of the processors as dozens of entries in it, and where many come, many more will within that time."""
 

@@ -54,11 +54,13 @@ class Page:
 
 @dataclass(slots=True)
 class Opened:
-    """A device's state, the names of all devices of its user, and how many entries expired unread."""
+    """A device's state, the names of all devices of its user, how many entries expired unread, and the last seq in
+    its user's inbox."""
 
     state: DeviceState
     names: list[str]
     expired: int
+    newest: int
 
 
 class Receipt(Protocol):

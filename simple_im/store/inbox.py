@@ -142,12 +142,13 @@ class SQLiteInbox:
             raise TooManyDevices()
 
     async def open_device(self, user: int, device: str) -> Opened | None:
-        """A known device, as it is with all that is not committed yet, and the names of all the user's devices."""
-        record, names = await self._database.read(inbox_sql.open_device, user, device)
+        """A known device, as it is with all that is not committed yet; when it comes, nothing has happened since."""
+        record, names, newest = await self._database.read(inbox_sql.open_device, user, device)
         if record is None:
             return None
         state = self._states.get((user, device)) or self._remember(user, device, record)
-        return Opened(state, names, record.expired)
+        newest = max([newest, *(entry.seq for batch in self._committer.batches() for entry in batch.shown_to(user, 0))])
+        return Opened(state, names, record.expired, newest)
 
     def _remember(self, user: int, device: str, record: inbox_sql.DeviceRecord) -> DeviceState:
         state = DeviceState(user, device, record.cursor)

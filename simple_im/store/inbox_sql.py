@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from simple_im.store.batch import AckedRange, DeviceRow
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
+from simple_im.store.runs import Run, entries_of, runs_of
 
 _FEW: Final = 64
-_ADD_ENTRIES: Final = "INSERT INTO entry (seq, ts, sender, device, id, users, wire) VALUES :rows"
-_ADD_TO_INBOXES: Final = "INSERT INTO inbox (user, seq) VALUES :rows"
+_ADD_RUNS: Final = "INSERT INTO run (seq, first, ts, sender, device, ids, users, wire) VALUES :rows"
+_ADD_TO_INBOXES: Final = """
+    INSERT INTO inbox (user, seq)
+    SELECT u.value, r.seq FROM run AS r CROSS JOIN json_each(r.users) AS u WHERE r.seq >= ?
+"""
+_ADD_MESSAGES: Final = """
+    INSERT INTO message (sender, device, id, seq)
+    SELECT r.sender, r.device, i.value, r.first + i.key FROM run AS r CROSS JOIN json_each(r.ids) AS i WHERE r.seq >= ?
+"""
 _REMOVE_OUTGOING: Final = "WITH sent (id) AS (VALUES :rows) DELETE FROM outgoing WHERE id IN (SELECT id FROM sent)"
 _ACKNOWLEDGE: Final = """
     WITH reach (user, device, after, upto) AS (VALUES :rows)
-    INSERT OR IGNORE INTO acked SELECT r.user, r.device, i.seq
-    FROM reach AS r CROSS JOIN inbox AS i ON i.user = r.user AND i.seq > r.after AND i.seq <= r.upto
+    INSERT OR IGNORE INTO acked SELECT o.user, o.device, r.first + n.key
+    FROM reach AS o
+    CROSS JOIN inbox AS i ON i.user = o.user AND i.seq > o.after
+        AND i.seq <= coalesce((SELECT min(seq) FROM inbox WHERE user = o.user AND seq >= o.upto), o.upto)
+    CROSS JOIN run AS r ON r.seq = i.seq
+    CROSS JOIN json_each(r.ids) AS n ON r.first + n.key > o.after AND r.first + n.key <= o.upto
 """
+"""The last of the runs may go on behind what is acknowledged."""
 _WRITE_DEVICES: Final = """
     WITH new (cursor, sent, shown, offered, holes, user, name) AS (VALUES :rows)
     UPDATE device SET cursor = new.cursor, sent = new.sent, shown = new.shown, offered = new.offered, holes = new.holes
@@ -30,13 +44,27 @@ _FORGET_PASSED: Final = """
     )
 """
 """What a device acknowledged singly is not needed once its cursor is past it."""
-_UNACKNOWLEDGED: Final = """
-    FROM inbox AS i JOIN entry AS e ON e.seq = i.seq
-    WHERE i.user = :user AND i.seq > :after
-      AND NOT (e.sender = :user AND e.device = :device)
-      AND NOT EXISTS (SELECT 1 FROM acked AS a WHERE a.user = :user AND a.device = :device AND a.seq = i.seq)
+_WAITING: Final = """
+    FROM inbox AS i JOIN run AS r ON r.seq = i.seq
+    WHERE i.user = :user AND i.seq > :after AND NOT (r.sender = :user AND r.device = :device)
 """
-"""What waits for a device above a place: not acknowledged, and not sent by itself."""
+"""The runs in which something may wait for a device above a place: what it sent itself does not."""
+_READ: Final = f"""
+    SELECT r.seq, r.first, r.ts, r.sender, r.device, r.ids, r.users, r.wire,
+        (SELECT group_concat(a.seq) FROM acked AS a
+         WHERE a.user = :user AND a.device = :device AND a.seq >= r.first AND a.seq <= r.seq)
+    {_WAITING} ORDER BY i.seq
+"""
+_FIND: Final = f"""
+    SELECT r.first + n.key
+    {_WAITING.replace("WHERE", "CROSS JOIN json_each(r.ids) AS n WHERE")}
+      AND i.seq <= coalesce((SELECT min(seq) FROM inbox WHERE user = :user AND seq >= :to), :to)
+      AND n.value = :id AND r.first + n.key > :after AND r.first + n.key <= :to
+      AND NOT EXISTS (
+          SELECT 1 FROM acked AS a WHERE a.user = :user AND a.device = :device AND a.seq = r.first + n.key
+      )
+    ORDER BY i.seq LIMIT {_FEW}
+"""
 
 
 class DeviceRecord(NamedTuple):
@@ -59,8 +87,11 @@ def write_batch(
     devices: list[DeviceRow],
 ) -> None:
     """One commit: a handful of statements whatever the batch's size."""
-    cursor.many(_ADD_ENTRIES, list(map(_entry_row, entries)))
-    cursor.many(_ADD_TO_INBOXES, [(user, entry.seq) for entry in entries for user in entry.users])
+    if entries:
+        first = entries[0].seq
+        cursor.many(_ADD_RUNS, list(runs_of(entries)))
+        cursor.execute(_ADD_TO_INBOXES, (first,))
+        cursor.execute(_ADD_MESSAGES, (first,))
     cursor.many(_REMOVE_OUTGOING, outgoing)
     cursor.many(_ACKNOWLEDGE, acked)
     cursor.many(
@@ -70,43 +101,41 @@ def write_batch(
     cursor.many(_FORGET_PASSED, [(row.user, row.device, row.cursor) for row in devices if row.scattered])
 
 
-def _entry_row(entry: Entry) -> tuple[object, ...]:
-    """As the table has it, which makes a single user a text. Python's sqlite3 takes a bytearray as it is, and looks for
-    adapters for bytes."""
-    users = entry.users[0] if len(entry.users) == 1 else " ".join(map(str, entry.users))
-    return entry.seq, entry.ts, entry.sender, entry.device, bytearray(entry.id), users, bytearray(entry.wire)
-
-
 def read_page(
     cursor: Cursor, user: int, device: str, after: int, limit: int, max_bytes: int
 ) -> tuple[list[Entry], bool]:
     """What waits for a device after a place, at least one entry, and whether that was all."""
-    cursor.execute(
-        f"SELECT e.seq, e.ts, e.sender, e.device, e.id, e.wire {_UNACKNOWLEDGED} ORDER BY i.seq LIMIT :limit",
-        {"user": user, "device": device, "after": after, "limit": limit + 1},
-    )
     entries: list[Entry] = []
     size = 0
-    for seq, ts, sender, sending_device, id_, wire in cursor:
-        size += len(wire)
+    for entry in _waiting(cursor, user, device, after):
+        size += len(entry.wire)
         if entries and (len(entries) >= limit or size > max_bytes):
             return entries, False
-        entries.append(Entry(seq, ts, sender, sending_device, id_, (user,), wire))
+        entries.append(entry)
     return entries, True
+
+
+def _waiting(cursor: Cursor, user: int, device: str, after: int) -> Iterator[Entry]:
+    """What waits for a device after a place, in order."""
+    cursor.execute(_READ, {"user": user, "device": device, "after": after})
+    for *run, acked in cursor:
+        taken = set(map(int, acked.split(","))) if acked else ()
+        for entry in entries_of(Run(*run), user):
+            if entry.seq > after and entry.seq not in taken:
+                yield entry
 
 
 def find_unacknowledged(cursor: Cursor, user: int, device: str, after: int, to: int, id_: bytes) -> list[int]:
     """The oldest few entries with this id that a device has not acknowledged, in (after, to]."""
-    cursor.execute(
-        f"SELECT i.seq {_UNACKNOWLEDGED} AND i.seq <= :to AND e.id = :id ORDER BY i.seq LIMIT {_FEW}",
-        {"user": user, "device": device, "after": after, "to": to, "id": id_},
-    )
+    cursor.execute(_FIND, {"user": user, "device": device, "after": after, "to": to, "id": id_.decode()})
     return [seq for (seq,) in cursor]
 
 
 def find_message(cursor: Cursor, sender: int, device: str, id_: bytes) -> bool:
     """Whether this device's message with this id is stored."""
-    cursor.execute("SELECT 1 FROM entry WHERE sender = ? AND device = ? AND id = ? LIMIT 1", (sender, device, id_))
+    cursor.execute(
+        "SELECT 1 FROM message WHERE sender = ? AND device = ? AND id = ? LIMIT 1", (sender, device, id_.decode())
+    )
     return cursor.one() is not None
 
 
@@ -127,9 +156,14 @@ def device_names(cursor: Cursor, user: int) -> list[str]:
     return [name for (name,) in cursor.execute("SELECT name FROM device WHERE user = ?", (user,))]
 
 
-def open_device(cursor: Cursor, user: int, device: str) -> tuple[DeviceRecord | None, list[str]]:
-    """A device's row, or None, and the names of all devices of its user."""
-    return read_device(cursor, user, device), device_names(cursor, user)
+def open_device(cursor: Cursor, user: int, device: str) -> tuple[DeviceRecord | None, list[str], int]:
+    """A device's row, or None, the names of all devices of its user, and the last seq in the user's inbox."""
+    return read_device(cursor, user, device), device_names(cursor, user), _newest(cursor, user)
+
+
+def _newest(cursor: Cursor, user: int) -> int:
+    cursor.execute("SELECT coalesce(max(seq), 0) FROM inbox WHERE user = ?", (user,))
+    return int(cursor.one()[0])
 
 
 def told_expired(cursor: Cursor, user: int, device: str, count: int) -> None:
@@ -161,12 +195,5 @@ def device_place(cursor: Cursor, user: int, device: str) -> int:
     """The highest place up to which a device has acknowledged everything: right below what it has not."""
     record = read_device(cursor, user, device)
     after = record.cursor if record else 0
-    cursor.execute(
-        f"SELECT i.seq {_UNACKNOWLEDGED} ORDER BY i.seq LIMIT 1",
-        {"user": user, "device": device, "after": after},
-    )
-    row = cursor.one()
-    if row is not None:
-        return int(row[0]) - 1
-    cursor.execute("SELECT coalesce(max(seq), 0) FROM inbox WHERE user = ?", (user,))
-    return max(after, int(cursor.one()[0]))
+    waiting = next(_waiting(cursor, user, device, after), None)
+    return max(after, _newest(cursor, user)) if waiting is None else waiting.seq - 1

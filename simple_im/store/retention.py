@@ -5,46 +5,57 @@ Each call is one short transaction, so that nobody waits long for the database m
 
 from __future__ import annotations
 
+import json
 from typing import Final, NamedTuple
 
 from simple_im.store.database import Cursor, Database
 from simple_im.store.inbox_sql import device_place
 
 _SLICE: Final = 256
-"""Entries a transaction, counted once for each inbox that they are in."""
+"""Entries a transaction, and inboxes that their runs are in."""
 _DEVICES: Final = 32
 """Devices a transaction."""
 
 _COUNT_EXPIRED: Final = """
-    WITH gone (user, seq, sent_by) AS (VALUES :rows)
+    WITH gone (user, first, seq, sent_by) AS (VALUES :rows)
     UPDATE device SET expired = expired + unread.entries
     FROM (
-        SELECT d.user, d.name, count(*) AS entries
+        SELECT d.user, d.name, sum(g.seq - max(d.cursor, g.first - 1) - (
+            SELECT count(*) FROM acked AS a
+            WHERE a.user = d.user AND a.device = d.name AND a.seq > max(d.cursor, g.first - 1) AND a.seq <= g.seq
+        )) AS entries
         FROM gone AS g CROSS JOIN device AS d ON d.user = g.user AND d.cursor < g.seq AND d.name IS NOT g.sent_by
-        WHERE NOT EXISTS (SELECT 1 FROM acked AS a WHERE a.user = d.user AND a.device = d.name AND a.seq = g.seq)
         GROUP BY d.user, d.name
     ) AS unread
     WHERE device.user = unread.user AND device.name = unread.name
 """
 _REMOVE_ACKED: Final = """
-    WITH gone (user, seq, sent_by) AS (VALUES :rows)
+    WITH gone (user, first, seq, sent_by) AS (VALUES :rows)
     DELETE FROM acked WHERE rowid IN (
         SELECT a.rowid FROM gone AS g
         CROSS JOIN device AS d ON d.user = g.user
-        CROSS JOIN acked AS a ON a.user = d.user AND a.device = d.name AND a.seq = g.seq
+        CROSS JOIN acked AS a ON a.user = d.user AND a.device = d.name AND a.seq >= g.first AND a.seq <= g.seq
     )
 """
 _REMOVE_FROM_INBOXES: Final = """
-    WITH gone (user, seq, sent_by) AS (VALUES :rows)
+    WITH gone (user, first, seq, sent_by) AS (VALUES :rows)
     DELETE FROM inbox WHERE (user, seq) IN (SELECT user, seq FROM gone)
 """
-_REMOVE_ENTRIES: Final = "WITH gone (seq) AS (VALUES :rows) DELETE FROM entry WHERE seq IN (SELECT seq FROM gone)"
+_REMOVE_MESSAGES: Final = """
+    WITH gone (seq) AS (VALUES :rows)
+    DELETE FROM message WHERE (sender, device, id, seq) IN (
+        SELECT r.sender, r.device, i.value, r.first + i.key
+        FROM gone AS g CROSS JOIN run AS r ON r.seq = g.seq CROSS JOIN json_each(r.ids) AS i
+    )
+"""
+_REMOVE_RUNS: Final = "WITH gone (seq) AS (VALUES :rows) DELETE FROM run WHERE seq IN (SELECT seq FROM gone)"
 
 
 class _Place(NamedTuple):
-    """An entry in a user's inbox, and the user's device that sent it, if one did."""
+    """A run in a user's inbox, and the user's device that sent it, if one did."""
 
     user: int
+    first: int
     seq: int
     sent_by: str | None
 
@@ -58,24 +69,29 @@ async def purge_entries(database: Database, before: int) -> bool:
 
 
 def _purge(cursor: Cursor, before: int) -> bool:
-    entries, places = _oldest(cursor, before)
+    runs, places = _oldest(cursor, before)
     cursor.many(_COUNT_EXPIRED, places)
     cursor.many(_REMOVE_ACKED, places)
     cursor.many(_REMOVE_FROM_INBOXES, places)
-    cursor.many(_REMOVE_ENTRIES, entries)
-    return bool(entries)
+    cursor.many(_REMOVE_MESSAGES, runs)
+    cursor.many(_REMOVE_RUNS, runs)
+    return bool(runs)
 
 
 def _oldest(cursor: Cursor, before: int) -> tuple[list[tuple[int]], list[_Place]]:
-    entries: list[tuple[int]] = []
+    runs: list[tuple[int]] = []
     places: list[_Place] = []
-    cursor.execute("SELECT seq, sender, device, users FROM entry WHERE ts < ? ORDER BY ts LIMIT ?", (before, _SLICE))
-    for seq, sender, device, users in cursor:
-        entries.append((seq,))
-        places += [_Place(user, seq, device if user == sender else None) for user in map(int, users.split())]
-        if len(places) >= _SLICE:
+    weight = 0
+    cursor.execute(
+        "SELECT seq, first, sender, device, users FROM run WHERE ts < ? ORDER BY ts LIMIT ?", (before, _SLICE)
+    )
+    for seq, first, sender, device, users in cursor:
+        runs.append((seq,))
+        places += [_Place(user, first, seq, device if user == sender else None) for user in json.loads(users)]
+        weight += seq - first
+        if weight + len(places) >= _SLICE:
             break
-    return entries, places
+    return runs, places
 
 
 async def forget_devices(database: Database, before: int) -> bool:

@@ -16,7 +16,7 @@ SPAN_BITS: Final = 32
 def raise_epoch(cursor: Cursor) -> int:
     """Take the next epoch: above the stored one and above that of any stored entry."""
     (epoch,) = cursor.execute("SELECT epoch FROM node WHERE id = 1").one() or (0,)
-    cursor.execute("SELECT max((SELECT coalesce(max(seq), 0) FROM entry), (SELECT coalesce(max(sent), 0) FROM device))")
+    cursor.execute("SELECT max((SELECT coalesce(max(seq), 0) FROM run), (SELECT coalesce(max(sent), 0) FROM device))")
     epoch = max(epoch, cursor.one()[0] >> SPAN_BITS) + 1
     cursor.execute("INSERT OR REPLACE INTO node (id, epoch) VALUES (1, ?)", (epoch,))
     return int(epoch)

@@ -20,6 +20,8 @@ _OF_WRITING: Final = (
 )
 _PAGES: Final = 1_024
 """What is copied in one step, within the one transaction: 4 MiB."""
+_RUNS: Final = 3
+"""The first version of the schema that has messages in runs, and a table of their ids."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def forget_files(path: Path, names: list[tuple[str, str]]) -> None:
 def count(path: Path) -> Counts:
     """How much is in it; raises sqlite3.Error."""
     with _unchanged(path) as copy:
-        tables = ("user", "device", "entry", "file")
+        messages = "entry" if _version(copy) < _RUNS else "message"
+        tables = ("user", "device", messages, "file")
         return Counts(*(copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables))
 
 
@@ -140,7 +143,11 @@ def files(path: Path) -> list[tuple[str, str]]:
 def schema_version(path: Path) -> int:
     """Of which version its schema is; raises sqlite3.Error."""
     with _unchanged(path) as copy:
-        return int(copy.execute("PRAGMA user_version").fetchone()[0])
+        return _version(copy)
+
+
+def _version(copy: sqlite3.Connection) -> int:
+    return int(copy.execute("PRAGMA user_version").fetchone()[0])
 
 
 def damage(path: Path) -> str | None:

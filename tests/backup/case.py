@@ -27,8 +27,10 @@ PICTURE, SOUND = f"{'a' * 32}.png", f"{'b' * 32}.mp3"
 ROWS = f"""
     INSERT INTO user (phone, name, password, created, contact_version) VALUES ('1', 'Ann', '', 0, 3), ('2', 'Bob', '', 0, 1);
     INSERT INTO device (user, name, cursor, seen) VALUES (1, 'phone', 0, 0), (2, 'phone', 0, 0), (2, 'pad', 0, 0);
-    INSERT INTO entry (seq, ts, sender, device, id, users, wire)
-        VALUES (4294967297, 0, 1, 'phone', 'm1', '1 2', 'hello');
+    INSERT INTO run (seq, first, ts, sender, device, ids, users, wire)
+        VALUES (4294967298, 4294967297, 0, 1, 'phone', '["m1", "m2"]', '[1, 2]', x'68690a0a796f750a0a');
+    INSERT INTO message (sender, device, id, seq) VALUES (1, 'phone', 'm1', 4294967297), (1, 'phone', 'm2', 4294967298);
+    INSERT INTO inbox (user, seq) VALUES (1, 4294967298), (2, 4294967298);
     INSERT INTO contact (user, other, version) VALUES (1, 2, 3), (2, 1, 1);
     INSERT INTO file (kind, name, created) VALUES ('image', '{PICTURE}', 0), ('audio', '{SOUND}', 0);
     INSERT INTO file_user (kind, name, user) VALUES ('image', '{PICTURE}', 1), ('audio', '{SOUND}', 2);

@@ -22,18 +22,29 @@ from simple_im.store.database import prepare
 from simple_im.store.sequence import raise_epoch
 from simple_im.store.snapshot import Counts
 from tests.backup.case import NOW, PICTURE, SOUND, BackupCase, ask, execute, image
+from tests.store.earlier import SECOND, Message, make_second
 from tests.store.faulty import error
 
 
 class ContentTests(BackupCase):
     def test_whole(self) -> None:
-        """What was taken is whole, and says what it is."""
+        """What was taken is whole, and says what it is; messages that share a row are counted each."""
         taken = self.take()
         self.assertEqual(verify(self.target), taken.manifest)
         manifest = taken.manifest
-        self.assertEqual((manifest.time, manifest.simple_im, manifest.schema), (NOW, __version__, 2))
-        self.assertEqual(manifest.counts, Counts(users=2, devices=3, entries=1, files=2))
+        self.assertEqual((manifest.time, manifest.simple_im, manifest.schema), (NOW, __version__, 3))
+        self.assertEqual(manifest.counts, Counts(users=2, devices=3, entries=2, files=2))
         self.assertEqual(taken.gone, 0)
+
+    def test_earlier_version(self) -> None:
+        """The state of an earlier simple_im is taken as it is, with its messages counted, and is whole then."""
+        database = self.state / "simple_im.db"
+        database.unlink()
+        messages = [Message(seq, 0, 1, "phone", b"m%d" % seq, (1,), b"hi\n\n") for seq in range(1, 4)]
+        make_second(database, messages, "INSERT INTO user VALUES (1, '1', 'Ann', '', '', 0, 0, 0)")
+        manifest = self.take().manifest
+        self.assertEqual((manifest.schema, manifest.counts), (SECOND, Counts(1, 0, 3, 0)))
+        self.assertEqual(verify(self.target), manifest)
 
     def test_one_file(self) -> None:
         """The database is a single file, which also a disk that can't be written to may hold."""
@@ -296,7 +307,7 @@ class RefusalTests(BackupCase):
     def test_schema_in_no_encoding(self) -> None:
         """A database whose schema is not UTF-8."""
         path = self.state / "simple_im.db"
-        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE entry", b"CREATE TABLE \xff\xff\xff\xff\xff"))
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE inbox", b"CREATE TABLE \xff\xff\xff\xff\xff"))
         self.assertIn(f"{path} can't be copied (malformed database schema", self.refused())
 
     def test_damaged(self) -> None:
@@ -315,7 +326,7 @@ class RefusalTests(BackupCase):
         """Nor is one of a newer simple_im, which this one could not check."""
         with execute(self.state / "simple_im.db") as database:
             database.execute("PRAGMA user_version = 99")
-        self.assertIn("is of version 99 and this simple_im knows up to 2", self.refused())
+        self.assertIn("is of version 99 and this simple_im knows up to 3", self.refused())
 
     def test_keys(self) -> None:
         """Keys that a node could not start with are named."""

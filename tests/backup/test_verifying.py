@@ -127,7 +127,7 @@ class ContradictionTests(VerifyCase):
     def test_edited_count(self) -> None:
         """A count that was edited by hand."""
         path = self.target / MANIFEST
-        path.write_text(path.read_text().replace("entries = 1", "entries = 2"))
+        path.write_text(path.read_text().replace("entries = 2", "entries = 3"))
         self.assertIn("was changed", self.refused())
 
     def test_row_without_file(self) -> None:
@@ -162,12 +162,12 @@ class ContradictionTests(VerifyCase):
         with execute(self.target / "simple_im.db") as database:
             database.execute("PRAGMA user_version = 99")
         forge(self.target, schema=99)
-        self.assertIn("is of version 99 and this simple_im knows up to 2: install the simple_im that", self.refused())
+        self.assertIn("is of version 99 and this simple_im knows up to 3: install the simple_im that", self.refused())
 
     def test_other_version(self) -> None:
         """A version that is not the manifest's."""
         forge(self.target, schema=1)
-        self.assertIn("is of version 2 instead of 1", self.refused())
+        self.assertIn("is of version 3 instead of 1", self.refused())
 
     def test_no_database(self) -> None:
         """A backup without a database."""

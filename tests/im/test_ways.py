@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.im import device as device_module
 from simple_im.limits import BAD_FRAMES
+from simple_im.store import runs
 from tests.im.door import ANN, BAD, BOB, CAT, NOBODY, Client, Door, Entry, a, m, parse, r
 from tests.wire.frames import read_fast
 
@@ -203,8 +204,18 @@ class Run:
     def rows(self) -> dict[str, list[Any]]:
         """What is on disk, but for tokens, which nobody foresees."""
         query = self.door.database._connection.execute
-        tables = query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('token')").fetchall()
-        return {name: sorted(query(f'SELECT * FROM "{name}"').fetchall(), key=repr) for (name,) in tables}
+        tables = query(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('token', 'run', 'inbox')"
+        ).fetchall()
+        rows = {name: sorted(query(f'SELECT * FROM "{name}"').fetchall(), key=repr) for (name,) in tables}
+        return {**rows, "inbox": self._inboxes()}
+
+    def _inboxes(self) -> list[Any]:
+        """Message by message, however many share a row."""
+        query = self.door.database._connection.execute
+        places = query("SELECT i.user, r.* FROM inbox AS i JOIN run AS r ON r.seq = i.seq ORDER BY i.user, i.seq")
+        entries = (entry for user, *row in places.fetchall() for entry in runs.entries_of(runs.Run(*row), user))
+        return [astuple(entry) for entry in entries]
 
     @property
     def waiting(self) -> list[list[str]]:

@@ -21,7 +21,7 @@ READER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], uri=True, isolation_level=None)
 connection.execute("BEGIN")
-connection.execute("SELECT count(*) FROM entry").fetchone()
+connection.execute("SELECT count(*) FROM run").fetchone()
 print("reading", flush=True)
 sys.stdin.read()
 """
@@ -392,8 +392,8 @@ class DamageTests(NodeCase):
             self.assert_refused(self.content[:size], "python -m simple_im restore")
 
     def test_pages(self) -> None:
-        """A page overwritten: an inner one, the root of a small table, the last."""
-        for page in (self.roots["entry"], self.roots["node"], len(self.content) // self.page):
+        """A page overwritten: an inner one, where messages begin, the root of a small table, the last."""
+        for page in (self.roots["message"], self.roots["run"], self.roots["node"], len(self.content) // self.page):
             for with_ in (b"\0", b"\xff", b"text "):
                 self.assert_refused(self.overwritten(page, with_), "python -m simple_im restore")
 
@@ -415,7 +415,7 @@ class DamageTests(NodeCase):
             connection.execute("UPDATE node SET epoch = epoch + 1")
             log = self.log.read_bytes()
         self.log.write_bytes(log)
-        self.assert_refused(self.overwritten(self.roots["entry"], b"\0"), "python -m simple_im restore")
+        self.assert_refused(self.overwritten(self.roots["run"], b"\0"), "python -m simple_im restore")
 
     def test_another_programs(self) -> None:
         """A sound database of another program."""

@@ -58,7 +58,7 @@ class PrepareTests(SynchronousTestCase):
         """A database that is not there is made, with all its tables and its version."""
         prepare(self.path, nothing)
         tables = {name for kind, name, _ in schema_of(self.path) if kind == "table" and not name.startswith("sqlite_")}
-        self.assertLessEqual({"user", "device", "acked", "entry", "inbox", "token", "node"}, tables)
+        self.assertLessEqual({"user", "device", "acked", "run", "message", "inbox", "token", "node"}, tables)
         self.assertEqual(self.sql("PRAGMA user_version"), [(NEWEST,)])
 
     def test_empty_file(self) -> None:

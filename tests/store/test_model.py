@@ -23,7 +23,7 @@ from simple_im.im.sessions import Sessions
 from simple_im.status import StorageUnavailable
 from simple_im.store import device_state
 from simple_im.store.device_state import DeviceState
-from simple_im.store.entries import Entry
+from simple_im.store.entries import Draft, Entry
 from simple_im.store.inbox import SQLiteInbox
 from simple_im.store.sequence import Sequence
 from tests.store.fakes import Sender, SteppedDatabase, draft, make_users
@@ -129,14 +129,23 @@ class World:
     # Messages.
 
     def send(self) -> None:
-        """What is sent while commits fail has an id that nobody uses to acknowledge: it may be refused."""
-        number, sender = len(self.sent), Sender()
+        """One message, or several at once, which share a row.
+
+        What is sent while commits fail has an id that nobody uses to acknowledge: it may be refused.
+        """
         by = self.chance.choice(["other", "other", "phone", "tablet"])
+        messages = [self.message(by) for _ in range(self.chance.choice([1, 1, 1, 2, 6]))]
+        for message, sender in messages:
+            self.inbox.append(message, sender)
+        self.turn.end()
+
+    def message(self, by: str) -> tuple[Draft, Sender]:
+        """The next message, and who is told of it."""
+        number, sender = len(self.sent), Sender()
         id_ = b"doubtful" if self.database.broken else self.chance.choice(IDS)
         text = b"%d" % number + b" " * self.chance.choice([0, 0, 300])
         self.sent.append((by, id_, sender))
-        self.inbox.append(draft(id_, USER, sender=1 if by == "other" else USER, device=by, text=text), sender)
-        self.turn.end()
+        return draft(id_, USER, sender=1 if by == "other" else USER, device=by, text=text), sender
 
     def ids(self) -> dict[int, bytes]:
         return {number: id_ for number, (_, id_, _) in enumerate(self.sent)}
@@ -260,7 +269,7 @@ class World:
 
 
 ACTIONS: dict[Callable[[World], None], float] = {
-    World.send: 8,
+    World.send: 4.5,
     World.step: 7,
     World.commit: 3,
     World.login: 2,

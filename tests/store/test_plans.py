@@ -13,9 +13,9 @@ from simple_im.store.outgoing import Notice
 from simple_im.store.tokens import Session
 from tests.store.stepped import SteppedCase
 
-TABLES = {"user", "device", "acked", "entry", "inbox", "token", "outgoing", "a", "d", "e", "i", "t"}
+TABLES = {"user", "device", "acked", "run", "message", "inbox", "token", "outgoing", "a", "d", "i", "r", "t"}
 TABLES |= {"contact", "pre_contact", "group", "member", "c", "u", "m"}
-"""The tables, and what the statements call them."""
+"""The tables, and what the statements call them; what they take out of a row's JSON is a virtual table."""
 
 
 class Explained:
@@ -43,7 +43,8 @@ class PlanTests(SteppedCase):
 
     def assert_by_index(self, *tables: str) -> None:
         """Each of these tables was searched, and none was gone through from end to end."""
-        scans = [step for step in self.explained.plans if step.startswith("SCAN") and step.split()[1] in TABLES]
+        scans = [step for step in self.explained.plans if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+        scans = [step for step in scans if step.split()[1] in TABLES]
         self.assertEqual(scans, [])
         searched = {step.split()[1] for step in self.explained.plans if step.startswith("SEARCH")}
         self.assertLessEqual(set(tables), searched)
@@ -51,41 +52,41 @@ class PlanTests(SteppedCase):
     def test_read_page(self) -> None:
         """A page, in order without sorting."""
         inbox_sql.read_page(self.cursor, 2, "phone", 0, 10, 100)
-        self.assert_by_index("i", "e", "a")
+        self.assert_by_index("i", "r", "a")
         self.assertNotIn("USE TEMP B-TREE FOR ORDER BY", self.explained.plans)
 
     def test_find(self) -> None:
         """What an acknowledgement by id names."""
         inbox_sql.find_unacknowledged(self.cursor, 2, "phone", 0, 10, b"a")
-        self.assert_by_index("i", "e", "a")
+        self.assert_by_index("i", "r", "a")
 
     def test_find_message(self) -> None:
         """A message that comes again."""
         inbox_sql.find_message(self.cursor, 2, "phone", b"a")
-        self.assert_by_index("entry")
+        self.assert_by_index("message")
 
     def test_devices(self) -> None:
         """A device, and one that becomes known."""
         inbox_sql.open_device(self.cursor, 2, "phone")
         inbox_sql.add_device(self.cursor, 2, "new", 0, 32)
-        self.assert_by_index("device", "user", "inbox", "i", "e", "a", "d", "acked")
+        self.assert_by_index("device", "user", "inbox", "i", "r", "a", "d", "acked")
 
     def test_write_batch(self) -> None:
         """A commit, with one row of each kind and with many."""
         for count in (1, 300):
-            entries = [Entry(count + n, 0, 1, "phone", b"a", (2,), b"") for n in range(count)]
+            entries = [Entry(count + n, 0, 1, "phone", b"a", (2,), b"a\n\n") for n in range(count)]
             rows = [DeviceRow(1, 1, 1, 1, "[]", True, 2, "phone")] * count
             acked = [AckedRange(2, "phone", 0, 9)] * count
             inbox_sql.write_batch(self.cursor, entries, [(1,)] * count, acked, rows)
-            self.assert_by_index("i", "device", "a", "acked", "outgoing")
+            self.assert_by_index("i", "inbox", "r", "device", "a", "acked", "outgoing")
 
     def test_retention(self) -> None:
         """What expires, and who is forgotten."""
-        entries = [Entry(n, 0, 1, "phone", b"a", (2,), b"") for n in range(1, 300)]
+        entries = [Entry(n, 0, 1, "phone", b"a", (2,), b"a\n\n") for n in range(1, 300)]
         inbox_sql.write_batch(self.cursor, entries, [], [], [])
         retention._purge(self.cursor, 1)
         retention._forget(self.cursor, 1)
-        self.assert_by_index("entry", "inbox", "device", "acked", "d", "a", "token")
+        self.assert_by_index("run", "r", "message", "inbox", "device", "acked", "d", "a", "token")
 
     def test_tokens(self) -> None:
         """A token's use, and those that have expired."""

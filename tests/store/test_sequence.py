@@ -37,8 +37,9 @@ class EpochTests(SynchronousTestCase):
     def test_above_entries(self) -> None:
         """It is above that of every stored entry, whatever the database has noted."""
         self.raised()
-        sql = f"INSERT INTO entry VALUES ({(7 << SPAN_BITS) + 1}, 0, 1, 'a', x'00', '2', x'00')"
-        self.assertEqual(self.raised(sql), 8)
+        seq = (7 << SPAN_BITS) + 1
+        sql = "INSERT INTO run VALUES (%d, %d, 0, 1, 'a', '[\"m\"]', '[2]', x'00')"
+        self.assertEqual(self.raised(sql % (seq, seq)), 8)
 
     def test_above_sent(self) -> None:
         """And above that of everything that a device has been sent."""

@@ -96,14 +96,14 @@ class AtOnceTests(SQLiteCase):
         """Connected devices get an entry as it is appended; nothing is on disk yet."""
         self.inbox.append(draft(b"a", 2), Sender())
         self.assertEqual(ids_of(self.outlet.entries), [b"a"])
-        self.assertEqual(self.on_disk("SELECT count(*) FROM entry"), [(0,)])
+        self.assertEqual(self.on_disk("SELECT count(*) FROM run"), [(0,)])
 
     async def test_told_after_commit(self) -> None:
         """When a sender is told, the message is on disk for all to see, and what came behind it is not."""
         sender, seen, told = Sender(), [], Deferred[None]()
 
         def look() -> None:
-            seen.append(self.on_disk("SELECT id FROM entry JOIN inbox USING (seq) ORDER BY seq"))
+            seen.append(self.on_disk("SELECT ids, id FROM run JOIN inbox USING (seq) JOIN message USING (seq)"))
             told.callback(None)
 
         sender.on_answer = look
@@ -111,7 +111,7 @@ class AtOnceTests(SQLiteCase):
         self.inbox.commit()
         self.inbox.append(draft(b"b", 2), Sender())
         await told
-        self.assertEqual(seen, [[(b"a",)]])
+        self.assertEqual(seen, [[('["a"]', "a")]])
 
     async def test_last_page_has_uncommitted(self) -> None:
         """A last page holds what is committed, what is being committed and what has gathered, in order."""
@@ -151,9 +151,10 @@ class AtOnceTests(SQLiteCase):
         self.assertEqual(ids_of(page.entries), [b"b"])
 
     async def test_one_entry(self) -> None:
-        """A message to many is one row and a line for each of them."""
+        """A message to many is one row, one id and a line for each of them."""
         await self.store(draft(b"a", 2, 3, 4))
-        self.assertEqual(self.on_disk("SELECT count(*) FROM entry"), [(1,)])
+        self.assertEqual(self.on_disk("SELECT count(*) FROM run"), [(1,)])
+        self.assertEqual(self.on_disk("SELECT count(*) FROM message"), [(1,)])
         self.assertEqual(self.on_disk("SELECT user FROM inbox ORDER BY user"), [(2,), (3,), (4,)])
 
     async def test_passed_acknowledgements(self) -> None:
@@ -186,7 +187,7 @@ class RealFailureTests(SQLiteCase):
     """Commits that SQLite itself refuses."""
 
     def break_storage(self) -> None:
-        self.run_sql("CREATE TRIGGER broken BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        self.run_sql("CREATE TRIGGER broken BEFORE INSERT ON run BEGIN SELECT RAISE(ABORT, 'disk full'); END")
 
     def mend_storage(self) -> None:
         self.run_sql("DROP TRIGGER broken")
@@ -208,7 +209,7 @@ class RealFailureTests(SQLiteCase):
         with self.assertRaises(StorageUnavailable):
             await self.inbox.flush()
         self.assertEqual(sender.answers, [(b"a", STORAGE_UNAVAILABLE)])
-        self.assertEqual(self.on_disk("SELECT * FROM entry"), [])
+        self.assertEqual(self.on_disk("SELECT seq FROM run UNION ALL SELECT seq FROM message"), [])
         self.assert_logged(1)
 
     async def test_recovers(self) -> None:

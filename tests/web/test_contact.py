@@ -286,7 +286,7 @@ class NoticeTests(ContactCase):
 
     def test_disk_is_full(self) -> None:
         """Where the inboxes don't take the notice, it is on disk with the change, and is sent later."""
-        full = "CREATE TRIGGER full BEFORE INSERT ON entry BEGIN SELECT raise(ABORT, 'full'); END"
+        full = "CREATE TRIGGER full BEFORE INSERT ON run BEGIN SELECT raise(ABORT, 'full'); END"
         self.door.rows(full)
         self.assert_done(self.ask(self.ann, self.bob))
         self.assertEqual(len(self.bob.get("/pre_contact/0").document["pre_contact"]), 1)

@@ -310,7 +310,7 @@ class NoticeTests(GroupCase):
     def test_disk_is_full(self) -> None:
         """Where the inboxes don't take a notice, it is on disk with the change, and is sent later."""
         path, _ = self.make(self.ann)
-        self.door.rows("CREATE TRIGGER full BEFORE INSERT ON entry BEGIN SELECT raise(ABORT, 'full'); END")
+        self.door.rows("CREATE TRIGGER full BEFORE INSERT ON run BEGIN SELECT raise(ABORT, 'full'); END")
         self.assert_done(self.ann.post(f"{path}/member/{self.eve.id}"))
         self.door.rows("DROP TRIGGER full")
         self.door.clock.advance(RETRY)
@@ -350,9 +350,10 @@ class MessageTests(GroupCase):
 
     def count(self, id_: str) -> tuple[int, int]:
         """How many entries there are with this id, and in how many inboxes."""
-        entries = self.door.rows(f"SELECT seq FROM entry WHERE id = x'{id_.encode().hex()}'")
-        seqs = ",".join(str(seq) for (seq,) in entries)
-        return len(entries), int(self.door.rows(f"SELECT count(*) FROM inbox WHERE seq IN ({seqs})")[0][0])
+        entries = self.door.rows(f"SELECT seq FROM message WHERE id = '{id_}'")
+        rows = "SELECT r.seq FROM run AS r JOIN message AS m ON m.seq BETWEEN r.first AND r.seq"
+        inboxes = self.door.rows(f"SELECT user FROM inbox WHERE seq IN ({rows} WHERE m.id = '{id_}')")
+        return len(entries), len(inboxes)
 
     def test_everybody(self) -> None:
         """A message is for every device of every member, the sender's other devices included, and for nobody else."""

@@ -108,7 +108,7 @@ class Scene:
 
     def everything(self) -> list[object]:
         """All that a request could change."""
-        tables = ("user", "contact", "pre_contact", "group", "member", "entry", "inbox", "outgoing", "token")
+        tables = ("user", "contact", "pre_contact", "group", "member", "run", "message", "inbox", "outgoing", "token")
         return [self.door.rows(f'SELECT * FROM "{table}"') for table in tables]
 
 

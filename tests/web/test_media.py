@@ -85,9 +85,9 @@ class ToUserTests(MediaPagesCase):
         connection.send(head("/m/image", self.ann_token, Content_Length=str(len(body))) + body)
         steps = 0
         while not connection.transport.value():
-            self.assertEqual(self.door.rows_now("SELECT * FROM entry"), [])
+            self.assertEqual(self.door.rows_now("SELECT * FROM run"), [])
             self.door.database.do()
-            if self.door.rows_now("SELECT * FROM entry"):
+            if self.door.rows_now("SELECT * FROM run"):
                 self.assertEqual(connection.answers(), [])
             self.door.database.answer()
             steps += 1

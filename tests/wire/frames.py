@@ -45,7 +45,10 @@ def read_fast(frame: bytes, device: bytes) -> list[Item] | None:
     message, id_ = plain.read_message(frame, device), plain.read_acknowledgement(frame)
     if message is not None:
         return [Message("m", *message)]
-    return None if id_ is None else [Ack(id_)]
+    if id_ is not None:
+        return [Ack(id_)]
+    login = plain.read_login(frame)
+    return None if login is None else [login]
 
 
 def _bad(name: str, frame: bytes, reason: str, id_: bytes | None = b"a") -> Golden:

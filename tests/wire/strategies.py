@@ -149,10 +149,20 @@ PIECES = st.lists(
 ).map(b"".join)
 
 
+def _login(draw: Draw) -> bytes:
+    texts = [draw(PLAIN_TEXTS | st.just("")) for _ in range(2)]
+    user = [f"id = {draw(st.integers(0, 10**16 - 1))}", f'd = "{texts[0]}"', f'token = "{texts[1]}"']
+    lines = ["[[r]]", f'id = "{draw(PLAIN_TEXTS)}"', 't = "login"', "[r.user]", *user]
+    return ("\n".join(lines) + draw(st.sampled_from(["", "\n"]))).encode()
+
+
 @st.composite
 def plain_frames(draw: Draw) -> bytes:
     """Frames that take the fast way."""
-    if draw(st.booleans()):
+    kind: str = draw(st.sampled_from(["a", "m", "r"]))
+    if kind == "r":
+        return _login(draw)
+    if kind == "a":
         lines = ["[[a]]", f'id = "{draw(PLAIN_TEXTS)}"']
     else:
         lines = [

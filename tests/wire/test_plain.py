@@ -7,10 +7,12 @@ from collections import deque
 from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.wire import plain
+from simple_im.wire.frames import Request
 
 START = b'[[m]]\nid = "a"\nt = "text"\nc = "hi"\nto = 2'
 HEAD = START + b'\nd = "ipad"\n'
 ACK = b'[[a]]\nid = "a"'
+LOGIN = '[[r]]\nid = "a"\nt = "login"\n[r.user]\nid = 7\nd = "ipad é"\ntoken = "secret"'.encode()
 
 
 class MessageTests(SynchronousTestCase):
@@ -90,6 +92,39 @@ class AckTests(SynchronousTestCase):
         """The longest id; and one in UTF-8, as it is written."""
         for id_ in (b"i" * 128, "é😀".encode()):
             self.assertEqual(plain.read_acknowledgement(b'[[a]]\nid = "%b"' % id_), id_)
+
+
+class LoginTests(SynchronousTestCase):
+    """`[[r]]` with `t = "login"`."""
+
+    def test_taken(self) -> None:
+        """A login as clients write it, with or without a line end."""
+        for end in (b"", b"\n"):
+            user = {"id": 7, "d": "ipad \u00e9", "token": "secret"}
+            self.assertEqual(plain.read_login(LOGIN + end), Request(b"a", "login", user), end)
+
+    def test_left_to_the_full_way(self) -> None:
+        """All that is not plain: other keys, another order, numbers and strings that are not, and other requests."""
+        for old, new in (
+            *((b"login", b"ping"), (b"id = 7", b"id = 07"), (b"id = 7", b"id = -1"), (b"id = 7", b'id = "7"')),
+            *((b"id = 7", b"id = %b" % (b"9" * 17)), (b'"a"', b'"%b"' % (b"i" * 129)), (b'"a"', b'""')),
+            *(
+                (b"[r.user]", b"[r.other]"),
+                (b"secret", b"\\n"),
+                (b"secret", b"\xff"),
+                (b"ipad", b'"'),
+                (b"ipad", b"\t"),
+            ),
+            *((b"\ntoken", b"\nx = 1\ntoken"), (b'"secret"', b'"secret"\nx = 1'), (b'"secret"', b"'secret'")),
+            *(
+                (b"\nd", b"\n\nd"),
+                (b" = ", b"="),
+                (b"\n", b"\r\n"),
+                (b"[[r]]", b"[[r]]\n"),
+                (b'"secret"', b'"secret" '),
+            ),
+        ):
+            self.assertIsNone(plain.read_login(LOGIN.replace(old, new)), (old, new))
 
 
 class TakeTests(SynchronousTestCase):
