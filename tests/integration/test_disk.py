@@ -344,11 +344,12 @@ class DamageTests(NodeCase):
 
     def setUp(self) -> None:
         node = self.own_node()
-        user, reader = node.new_user(), node.new_user()
-        reader.sign_in("phone")
+        user, readers = node.new_user(), (node.new_user(), node.new_user())
+        for reader in readers:
+            reader.sign_in("phone")
         client = self.connect(user, "phone")
         for number in range(300):
-            client.send_message(reader.id, f"m{number}", "x" * 2_000)
+            client.send_message(readers[number % 2].id, f"m{number}", "x" * 2_000)  # each in a row of its own
         for number in range(300):
             client.expect("a", id=f"m{number}")
         node.stop()
