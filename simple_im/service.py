@@ -22,7 +22,7 @@ from simple_im.secure import SecureFactory
 from simple_im.state import KEYS, StateDirectory, start_errors
 from simple_im.store.database import prepare
 from simple_im.store.files import prepare_folders, were_prepared
-from simple_im.store.sequence import raise_epoch
+from simple_im.store.inbox_sql import begin_run
 from simple_im.store.soundness import check_there
 
 log = Logger()
@@ -55,7 +55,7 @@ class EmbeddedNode(Service):
             "http": bind(config.interface, config.http_port, "http"),
             "im": bind(config.interface, config.im_port, "im"),
         }
-        self._epoch = prepare(database_path(config), raise_epoch)
+        self._epoch = prepare(database_path(config), begin_run)
         with start_errors(files_path(config)):
             prepare_folders(files_path(config))
 

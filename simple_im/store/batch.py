@@ -45,11 +45,13 @@ class Batch:
     """Entries, acknowledgements and device states of one commit, and who waits for it.
 
     `size` is that of its entries in bytes, `rows` how many inboxes they go to, each counted. `held` says that its
-    entries are not shown to anybody before the commit.
+    entries are not shown to anybody before the commit, `indexes` that all that is stored by then is indexed with it
+    (`inbox_sql.index`), `is_stored` that it is on disk.
     """
 
     def __init__(self, held: bool) -> None:
         self.held = held
+        self.indexes = self.is_stored = False
         self.entries: list[Entry] = []
         self.outgoing: list[tuple[int]] = []
         self.dirty: dict[DeviceState, None] = {}
@@ -62,7 +64,7 @@ class Batch:
         self._written: list[tuple[DeviceState, DeviceRow]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self._acked or self.dirty or self.waiters)
+        return bool(self.entries or self._acked or self.dirty or self.waiters or self.indexes)
 
     def add(self, entries: list[Entry], receipt: Receipt, outgoing: int | None = None) -> None:
         """Take entries, kept until now as `outgoing`; `receipt` is told when they are on disk, or not."""
@@ -75,6 +77,9 @@ class Batch:
 
     def await_receipt(self, receipt: Receipt, ids: list[bytes]) -> None:
         """Tell `receipt` of this commit's outcome."""
+        if self.is_stored:
+            receipt.stored(ids)
+            return
         waiting = self.receipts.get(receipt)
         if waiting is None:
             self.receipts[receipt] = ids
@@ -89,7 +94,8 @@ class Batch:
         return key in self._keys
 
     def acknowledge(self, acked: AckedRange) -> None:
-        """Take the acknowledgement of entries above a device's cursor."""
+        """Take the acknowledgement of entries above a device's cursor; these are looked up in the index."""
+        self.indexes = True
         self._acked.setdefault((acked.user, acked.device), Ranges()).add(acked.after, acked.to)
 
     def acknowledges(self, user: int, device: str, seq: int) -> bool:
@@ -118,6 +124,7 @@ class Batch:
 
     def settle(self) -> None:
         """After the commit: what was acknowledged singly below the cursors written is gone from the database."""
+        self.is_stored = True
         for state, row in self._written:
             if state.scattered <= row.cursor:
                 state.scattered = 0
@@ -127,12 +134,14 @@ class Batch:
         for acked in self.acked:
             next_batch.acknowledge(acked)
         next_batch.dirty = {**self.dirty, **next_batch.dirty}
+        next_batch.indexes |= self.indexes
         for state in self.dirty:
             state.is_dirty = True
 
     def tell_stored(self) -> None:
         """Tell all who wait that it is on disk."""
-        for receipt, ids in self.receipts.items():
+        receipts, self.receipts = self.receipts, {}
+        for receipt, ids in receipts.items():
             _tell(receipt.stored, ids)
         for waiting in self.waiters:
             waiting.callback(None)

@@ -47,6 +47,7 @@ class Committer:
         self._after = after
         self.gathering = Batch(held=False)
         self._committing: Batch | None = None
+        self._unindexed: list[Batch] = []
         self._touched: dict[DeviceState, None] = {}
         self._lazy: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
@@ -56,8 +57,9 @@ class Committer:
         self._drained: deque[Deferred[None]] = deque()
 
     def batches(self) -> list[Batch]:
-        """What is not committed, the oldest first."""
-        return [self.gathering] if self._committing is None else [self._committing, self.gathering]
+        """What is not both committed and indexed, the oldest first."""
+        committing = [] if self._committing is None else [self._committing]
+        return [*self._unindexed, *committing, self.gathering]
 
     @property
     def full(self) -> bool:
@@ -88,6 +90,7 @@ class Committer:
                 timer.cancel()
         self._paced = None
         batch, self._committing = self.gathering, self.gathering
+        batch.indexes |= sum(each.rows for each in self._unindexed) + batch.rows > limits.UNINDEXED_ROWS
         if len(batch.entries) >= MANY:
             self._pace_until = self._clock.seconds() + PACE
         self.gathering = Batch(held=batch.held)
@@ -117,7 +120,9 @@ class Committer:
     async def _write(self, batch: Batch) -> None:
         try:
             rows = batch.device_rows()
-            await self._database.write(inbox_sql.write_batch, batch.entries, batch.outgoing, batch.acked, rows)
+            await self._database.write(
+                inbox_sql.write_batch, batch.entries, batch.outgoing, batch.acked, rows, batch.indexes
+            )
         except StorageUnavailable:
             self._failed(batch)
         except Exception:
@@ -132,6 +137,7 @@ class Committer:
         self._committing = None
         batch.settle()
         self._show_held(batch)
+        self._note_indexed(batch)
         batch.tell_stored()
         self._outlet.flush()
         self.commit()
@@ -143,8 +149,17 @@ class Committer:
         if self._clock.seconds() >= self._hold_until:
             batches.append(self.gathering)
         held = [entry for each in batches if each.held for entry in each.entries]
-        self.gathering.held = self.gathering.held and len(batches) == 1
+        for each in batches:
+            each.held = False
         self._outlet.deliver(held)
+
+    def _note_indexed(self, batch: Batch) -> None:
+        """What a commit has not indexed stays in memory until one does, soon."""
+        if batch.indexes:
+            self._unindexed.clear()
+        elif batch.entries:
+            self._unindexed.append(batch)
+            self._write_soon()
 
     def _failed(self, batch: Batch) -> None:
         """Nothing of it is stored. From now on entries are shown after their commit."""
@@ -168,12 +183,15 @@ class Committer:
         while self._drained and not self.full:
             self._drained.popleft().callback(None)
 
-    # Places of devices.
+    # Places of devices, and the index.
 
     def touch(self, state: DeviceState) -> None:
         """The state has changed; it is written soon."""
         state.is_dirty = True
         self._touched[state] = None
+        self._write_soon()
+
+    def _write_soon(self) -> None:
         if self._lazy is None:
             self._lazy = self._clock.callLater(LAZY_COMMIT, self._write_touched)
 
@@ -184,8 +202,10 @@ class Committer:
             self.gathering.dirty[state] = None
 
     def _write_touched(self) -> None:
-        """Every device a tenth of a second, and not with every commit: there may be as many as there are messages."""
+        """Every device and the index a tenth of a second, and not with every commit: they take a page of the database
+        for each device and user."""
         self._gather_touched()
+        self.gathering.indexes |= bool(self._unindexed or self._committing or self.gathering.entries)
         if self._retry is None or not self._retry.active():
             self.commit()
 

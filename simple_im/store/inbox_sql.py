@@ -9,17 +9,24 @@ from simple_im.store.batch import AckedRange, DeviceRow
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
 from simple_im.store.runs import Run, entries_of, runs_of
+from simple_im.store.sequence import raise_epoch
 
 _FEW: Final = 64
-_ADD_RUNS: Final = "INSERT INTO run (seq, first, ts, sender, device, ids, users, wire) VALUES :rows"
-_ADD_TO_INBOXES: Final = """
-    INSERT INTO inbox (user, seq)
-    SELECT u.value, r.seq FROM run AS r CROSS JOIN json_each(r.users) AS u WHERE r.seq >= ?
-"""
-_ADD_MESSAGES: Final = """
-    INSERT INTO message (sender, device, id, seq)
-    SELECT r.sender, r.device, i.value, r.first + i.key FROM run AS r CROSS JOIN json_each(r.ids) AS i WHERE r.seq >= ?
-"""
+_ADD_RUNS: Final = "INSERT OR ROLLBACK INTO run (seq, first, ts, sender, device, ids, users, wire) VALUES :rows"
+"""After an error nothing of the transaction is kept. Said so, it spares SQLite a journal of each statement."""
+_INDEX: Final = (
+    """
+    INSERT OR ROLLBACK INTO inbox (user, seq)
+    SELECT u.value, r.seq
+    FROM node AS n CROSS JOIN run AS r ON r.seq > n.indexed CROSS JOIN json_each(r.users) AS u
+    """,
+    """
+    INSERT OR ROLLBACK INTO message (sender, device, id, seq)
+    SELECT r.sender, r.device, i.value, r.first + i.key
+    FROM node AS n CROSS JOIN run AS r ON r.seq > n.indexed CROSS JOIN json_each(r.ids) AS i
+    """,
+    "UPDATE node SET indexed = (SELECT max(seq) FROM run) WHERE indexed < (SELECT max(seq) FROM run)",
+)
 _REMOVE_OUTGOING: Final = "WITH sent (id) AS (VALUES :rows) DELETE FROM outgoing WHERE id IN (SELECT id FROM sent)"
 _ACKNOWLEDGE: Final = """
     WITH reach (user, device, after, upto) AS (VALUES :rows)
@@ -33,7 +40,8 @@ _ACKNOWLEDGE: Final = """
 """The last of the runs may go on behind what is acknowledged."""
 _WRITE_DEVICES: Final = """
     WITH new (cursor, sent, shown, offered, holes, user, name) AS (VALUES :rows)
-    UPDATE device SET cursor = new.cursor, sent = new.sent, shown = new.shown, offered = new.offered, holes = new.holes
+    UPDATE OR ROLLBACK device
+    SET cursor = new.cursor, sent = new.sent, shown = new.shown, offered = new.offered, holes = new.holes
     FROM new WHERE device.user = new.user AND device.name = new.name
 """
 _FORGET_PASSED: Final = """
@@ -85,13 +93,12 @@ def write_batch(
     outgoing: list[tuple[int]],
     acked: list[AckedRange],
     devices: list[DeviceRow],
+    indexes: bool = True,
 ) -> None:
-    """One commit: a handful of statements whatever the batch's size."""
-    if entries:
-        first = entries[0].seq
-        cursor.many(_ADD_RUNS, list(runs_of(entries)))
-        cursor.execute(_ADD_TO_INBOXES, (first,))
-        cursor.execute(_ADD_MESSAGES, (first,))
+    """One commit: a handful of statements whatever the batch's size; see `index` for `indexes`."""
+    cursor.many(_ADD_RUNS, list(runs_of(entries)))
+    if indexes or acked:
+        index(cursor)
     cursor.many(_REMOVE_OUTGOING, outgoing)
     cursor.many(_ACKNOWLEDGE, acked)
     cursor.many(
@@ -99,6 +106,22 @@ def write_batch(
         [(row.cursor, row.sent, row.shown, row.offered, row.holes, row.user, row.device) for row in devices],
     )
     cursor.many(_FORGET_PASSED, [(row.user, row.device, row.cursor) for row in devices if row.scattered])
+
+
+def index(cursor: Cursor) -> None:
+    """Put the runs that are not yet into `inbox` and `message`.
+
+    These have a page for each user that a commit concerns, `run` one for dozens of messages; so what many commits have
+    stored is put into them at once. Until then nothing but `run` has it, and this is called before they are read.
+    """
+    for sql in _INDEX:
+        cursor.execute(sql)
+
+
+def begin_run(cursor: Cursor) -> int:
+    """The epoch of a node that starts, with all indexed that an earlier run has stored."""
+    index(cursor)
+    return raise_epoch(cursor)
 
 
 def read_page(
@@ -179,6 +202,7 @@ def add_device(cursor: Cursor, user: int, device: str, now: int, limit: int) -> 
     names = device_names(cursor, user)
     if len(names) >= limit:
         return False
+    index(cursor)
     place = highest_place(cursor, user, names)
     cursor.execute("INSERT INTO device (user, name, cursor, seen) VALUES (?, ?, ?, ?)", (user, device, place, now))
     return True

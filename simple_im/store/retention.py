@@ -9,7 +9,7 @@ import json
 from typing import Final, NamedTuple
 
 from simple_im.store.database import Cursor, Database
-from simple_im.store.inbox_sql import device_place
+from simple_im.store.inbox_sql import device_place, index
 
 _SLICE: Final = 256
 """Entries a transaction, and inboxes that their runs are in."""
@@ -69,6 +69,7 @@ async def purge_entries(database: Database, before: int) -> bool:
 
 
 def _purge(cursor: Cursor, before: int) -> bool:
+    index(cursor)
     runs, places = _oldest(cursor, before)
     cursor.many(_COUNT_EXPIRED, places)
     cursor.many(_REMOVE_ACKED, places)
@@ -106,6 +107,8 @@ def _forget(cursor: Cursor, before: int) -> bool:
     gone = cursor.execute(
         "SELECT user, name FROM device WHERE seen < ? ORDER BY seen LIMIT ?", (before, _DEVICES)
     ).all()
+    if gone:
+        index(cursor)
     for user, name in gone:
         place = device_place(cursor, user, name)
         cursor.execute("UPDATE user SET place = max(place, ?) WHERE id = ?", (place, user))

@@ -18,7 +18,9 @@ def raise_epoch(cursor: Cursor) -> int:
     (epoch,) = cursor.execute("SELECT epoch FROM node WHERE id = 1").one() or (0,)
     cursor.execute("SELECT max((SELECT coalesce(max(seq), 0) FROM run), (SELECT coalesce(max(sent), 0) FROM device))")
     epoch = max(epoch, cursor.one()[0] >> SPAN_BITS) + 1
-    cursor.execute("INSERT OR REPLACE INTO node (id, epoch) VALUES (1, ?)", (epoch,))
+    cursor.execute(
+        "INSERT INTO node (id, epoch) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch", (epoch,)
+    )
     return int(epoch)
 
 

@@ -129,9 +129,9 @@ def forget_files(path: Path, names: list[tuple[str, str]]) -> None:
 def count(path: Path) -> Counts:
     """How much is in it; raises sqlite3.Error."""
     with _unchanged(path) as copy:
-        messages = "entry" if _version(copy) < _RUNS else "message"
-        tables = ("user", "device", messages, "file")
-        return Counts(*(copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables))
+        messages = "count(*) FROM entry" if _version(copy) < _RUNS else "coalesce(sum(seq - first + 1), 0) FROM run"
+        counts = ("count(*) FROM user", "count(*) FROM device", messages, "count(*) FROM file")
+        return Counts(*(copy.execute(f"SELECT {count}").fetchone()[0] for count in counts))
 
 
 def files(path: Path) -> list[tuple[str, str]]:

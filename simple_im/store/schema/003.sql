@@ -28,3 +28,7 @@ INSERT INTO message (sender, device, id, seq) SELECT sender, device, CAST(id AS 
 
 -- `inbox` has the `seq` of runs.
 DROP TABLE entry;
+
+-- `inbox` and `message` have what is in the runs up to `indexed`; see store/inbox_sql.py.
+ALTER TABLE node ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+UPDATE node SET indexed = coalesce((SELECT max(seq) FROM run), 0);
