@@ -105,6 +105,7 @@ class Committer:
         Raises `StorageUnavailable` where the commit that was to write it has failed.
         """
         self._gather_touched()
+        self.gathering.indexes |= bool(self._unindexed or self.gathering.entries)
         if not self.gathering and self._committing is not None:
             await self._outcome(self._committing)
         elif self.gathering:

@@ -27,8 +27,8 @@ class RouterTests(SynchronousTestCase):
 
     def own_inbox(self, user: int) -> int:
         """How many entries there are in a user's inbox."""
-        rows = self.door.database._connection.execute("SELECT count(*) FROM inbox WHERE user = ?", (user,))
-        return int(rows.fetchone()[0])
+        count = "SELECT count(*) FROM run JOIN json_each(users) AS u ON u.value = ?"
+        return int(self.door.database._connection.execute(count, (user,)).fetchone()[0])
 
     def test_every_device_of_the_addressee(self) -> None:
         """All connected devices of the addressee get it, and the sending device does not."""

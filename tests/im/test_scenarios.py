@@ -34,7 +34,7 @@ from twisted.trial.unittest import TestCase
 
 from simple_im.im.protocol import ImFactory
 from simple_im.store.database import Cursor, Database, Interaction, prepare
-from simple_im.store.sequence import raise_epoch
+from simple_im.store.inbox_sql import begin_run
 from tests.im.door import Client, Entry, login, make_node, parse
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
@@ -118,7 +118,7 @@ class Server:
 
     def start(self) -> None:
         """Begin, with what the file holds."""
-        epoch = prepare(self._path, raise_epoch)
+        epoch = prepare(self._path, begin_run)
         self.database = SettlingDatabase(self._path)
         self.database.start()
         self._node, self._accounts, self._token_store, self._inbox = make_node(self.database, epoch, self._clock)

@@ -17,7 +17,7 @@ from simple_im.store import database as database_module
 from simple_im.store.accounts import Accounts
 from simple_im.store.database import Cursor, Database
 from simple_im.store.entries import Draft, Entry
-from simple_im.store.sequence import raise_epoch
+from simple_im.store.inbox_sql import begin_run
 
 _T = TypeVar("_T")
 
@@ -104,7 +104,7 @@ class SteppedDatabase(Database):
 
     def raise_epoch(self) -> int:
         """As at the start of a process."""
-        return raise_epoch(Cursor(self._connection.cursor()))
+        return begin_run(Cursor(self._connection.cursor()))
 
     def cursor(self) -> sqlite3.Cursor:
         """Past all order."""

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simple_im.store import inbox_sql, retention
 from simple_im.store.batch import AckedRange
+from simple_im.store.committer import LAZY_COMMIT
 from simple_im.store.database import Cursor
 from simple_im.store.entries import Entry
 from simple_im.store.runs import _MOST, _SIZE, Run, entries_of, runs_of
@@ -165,6 +166,8 @@ class SharedCase(SteppedCase):
         rows = self.count("run")
         sender = self.append(*(draft(id_, *users) for id_ in ids))
         self.done(self.inbox.flush())
+        self.clock.advance(LAZY_COMMIT)
+        self.database.settle()
         self.assertEqual((sender.stored_ids, self.count("run")), ([*ids], rows + 1))
         return seqs_of(self.outlet.entries)[-len(ids) :]
 
@@ -172,7 +175,10 @@ class SharedCase(SteppedCase):
         return int(self.database.rows(f"SELECT count(*) FROM {table}")[0][0])
 
     def cursor(self) -> Cursor:
-        return Cursor(self.database.cursor())
+        """That of a database in which all is indexed."""
+        cursor = Cursor(self.database.cursor())
+        inbox_sql.index(cursor)
+        return cursor
 
     def acknowledge(self, user: int, device: str, *seqs: int) -> None:
         """Singly, on disk."""

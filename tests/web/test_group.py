@@ -350,9 +350,9 @@ class MessageTests(GroupCase):
 
     def count(self, id_: str) -> tuple[int, int]:
         """How many entries there are with this id, and in how many inboxes."""
-        entries = self.door.rows(f"SELECT seq FROM message WHERE id = '{id_}'")
-        rows = "SELECT r.seq FROM run AS r JOIN message AS m ON m.seq BETWEEN r.first AND r.seq"
-        inboxes = self.door.rows(f"SELECT user FROM inbox WHERE seq IN ({rows} WHERE m.id = '{id_}')")
+        runs = f"FROM run AS r JOIN json_each(r.ids) AS i ON i.value = '{id_}'"
+        entries = self.door.rows(f"SELECT r.first + i.key {runs}")
+        inboxes = self.door.rows(f"SELECT u.value {runs} JOIN json_each(r.users) AS u")
         return len(entries), len(inboxes)
 
     def test_everybody(self) -> None:
