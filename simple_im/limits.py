@@ -53,8 +53,10 @@ UNCOMMITTED_BYTES: Final = 16 * 1_048_576
 """What may wait for the disk; connections are not read from while more does."""
 UNCOMMITTED_ROWS: Final = 2_048
 """The same, counted once for each inbox: what takes a commit some tens of milliseconds, for which senders wait."""
+UNINDEXED_BYTES: Final = 16 * 1_048_576
+"""What may be on disk and not indexed yet; more is indexed with the next commit."""
 UNINDEXED_ROWS: Final = 4_096
-"""What is on disk and not indexed yet, counted in the same way; more is indexed with the next commit."""
+"""The same, counted once for each inbox."""
 OFFLINE_ENTRIES: Final = 1_000
 """`GET /offline` without a `limit`."""
 OFFLINE_BYTES: Final = 1_048_576

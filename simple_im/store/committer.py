@@ -90,7 +90,7 @@ class Committer:
                 timer.cancel()
         self._paced = None
         batch, self._committing = self.gathering, self.gathering
-        batch.indexes |= sum(each.rows for each in self._unindexed) + batch.rows > limits.UNINDEXED_ROWS
+        batch.indexes |= _is_much([*self._unindexed, batch])
         if len(batch.entries) >= MANY:
             self._pace_until = self._clock.seconds() + PACE
         self.gathering = Batch(held=batch.held)
@@ -216,3 +216,8 @@ class Committer:
         self._lazy = None
         self.gathering.dirty.update(self._touched)
         self._touched.clear()
+
+
+def _is_much(batches: list[Batch]) -> bool:
+    rows, size = sum([batch.rows for batch in batches]), sum([batch.size for batch in batches])
+    return rows > limits.UNINDEXED_ROWS or size > limits.UNINDEXED_BYTES
