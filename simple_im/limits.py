@@ -55,7 +55,7 @@ UNCOMMITTED_ROWS: Final = 2_048
 """The same, counted once for each inbox: what takes a commit some tens of milliseconds, for which senders wait."""
 UNINDEXED_BYTES: Final = 16 * 1_048_576
 """What may be on disk and not indexed yet; more is indexed with the next commit."""
-UNINDEXED_ROWS: Final = 4_096
+UNINDEXED_ROWS: Final = 1_536
 """The same, counted once for each inbox."""
 OFFLINE_ENTRIES: Final = 1_000
 """`GET /offline` without a `limit`."""

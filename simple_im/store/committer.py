@@ -58,8 +58,12 @@ class Committer:
 
     def batches(self) -> list[Batch]:
         """What is not both committed and indexed, the oldest first."""
+        return [*self._unindexed, *self.uncommitted()]
+
+    def uncommitted(self) -> list[Batch]:
+        """Those of them that are not committed; the others, which may be hundreds, acknowledge nothing."""
         committing = [] if self._committing is None else [self._committing]
-        return [*self._unindexed, *committing, self.gathering]
+        return [*committing, self.gathering]
 
     @property
     def full(self) -> bool:
@@ -137,8 +141,8 @@ class Committer:
     def _committed(self, batch: Batch) -> None:
         self._committing = None
         batch.settle()
-        self._show_held(batch)
         self._note_indexed(batch)
+        self._show_held(batch)
         batch.tell_stored()
         self._outlet.flush()
         self.commit()

@@ -201,7 +201,7 @@ class SQLiteInbox:
 
     def _is_acknowledged(self, state: DeviceState, seq: int) -> bool:
         """Whether the device has acknowledged an entry singly, and that is in memory only."""
-        return any(batch.acknowledges(state.user, state.device, seq) for batch in self._committer.batches())
+        return any(batch.acknowledges(state.user, state.device, seq) for batch in self._committer.uncommitted())
 
     async def find(self, state: DeviceState, id_: bytes) -> int | None:
         """The oldest entry with this id that the device was sent or shown and has not acknowledged."""

@@ -13,15 +13,16 @@ from simple_im.store.sequence import raise_epoch
 
 _FEW: Final = 64
 _ADD_RUNS: Final = "INSERT OR ROLLBACK INTO run (seq, first, ts, sender, device, ids, users, wire) VALUES :rows"
-"""After an error nothing of the transaction is kept. Said so, it spares SQLite a journal of each statement."""
+"""After an error nothing of the transaction is kept. Said so, it spares SQLite a journal of each statement, and so does
+`OR IGNORE`."""
 _INDEX: Final = (
     """
-    INSERT OR ROLLBACK INTO inbox (user, seq)
+    INSERT OR IGNORE INTO inbox (user, seq)
     SELECT u.value, r.seq
     FROM node AS n CROSS JOIN run AS r ON r.seq > n.indexed CROSS JOIN json_each(r.users) AS u
     """,
     """
-    INSERT OR ROLLBACK INTO message (sender, device, id, seq)
+    INSERT OR IGNORE INTO message (sender, device, id, seq)
     SELECT r.sender, r.device, i.value, r.first + i.key
     FROM node AS n CROSS JOIN run AS r ON r.seq > n.indexed CROSS JOIN json_each(r.ids) AS i
     """,

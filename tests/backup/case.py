@@ -31,6 +31,7 @@ ROWS = f"""
         VALUES (4294967298, 4294967297, 0, 1, 'phone', '["m1", "m2"]', '[1, 2]', x'68690a0a796f750a0a');
     INSERT INTO message (sender, device, id, seq) VALUES (1, 'phone', 'm1', 4294967297), (1, 'phone', 'm2', 4294967298);
     INSERT INTO inbox (user, seq) VALUES (1, 4294967298), (2, 4294967298);
+    UPDATE node SET indexed = 4294967298;
     INSERT INTO contact (user, other, version) VALUES (1, 2, 3), (2, 1, 1);
     INSERT INTO file (kind, name, created) VALUES ('image', '{PICTURE}', 0), ('audio', '{SOUND}', 0);
     INSERT INTO file_user (kind, name, user) VALUES ('image', '{PICTURE}', 1), ('audio', '{SOUND}', 2);

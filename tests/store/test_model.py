@@ -46,7 +46,6 @@ class World:
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
-        self.clock = Clock()
         self.turn = Turn()
         self.database = SteppedDatabase()
         self.open()
@@ -57,6 +56,7 @@ class World:
         self.sent: list[tuple[str, bytes, Sender]] = []
 
     def open(self) -> None:
+        self.clock = Clock()
         self.sessions = Sessions(self.turn)
         sequence = Sequence(self.database, self.database.raise_epoch())
         self.inbox = SQLiteInbox(self.database, sequence, self.clock, self.sessions)
@@ -119,12 +119,24 @@ class World:
 
     def restart(self) -> None:
         """The server stops as it should, and starts."""
+        self.stop()
+        self.settle()
+        self.open()
+
+    def crash(self) -> None:
+        """The server dies when nobody is connected, with what was sent since then on disk only, and starts."""
+        self.stop()
+        for _ in range(self.chance.randint(0, 3)):
+            self.send()
+            self.commit()
+            self.database.settle()
+        self.open()
+
+    def stop(self) -> None:
         self.mend()
         for client in self.clients:
             self.hang_up(client)
         self.wait_for(self.inbox.flush())
-        self.settle()
-        self.open()
 
     # Messages.
 
@@ -238,8 +250,15 @@ class World:
 
     # What must be so.
 
+    def have_stored(self) -> None:
+        """All that was sent, with or without the index."""
+        self.commit()
+        self.database.settle()
+        if self.chance.random() < 0.5 or not all(sender.answers for _, _, sender in self.sent):
+            self.wait_for(self.inbox.flush())
+
     def page(self, state: DeviceState) -> list[Entry]:
-        self.wait_for(self.inbox.flush())
+        self.have_stored()
         return list(self.wait_for(self.inbox.read(state, state.cursor, 1_000, PAGE)).entries)
 
     def look(self, client: Client, state: DeviceState) -> list[int]:
@@ -279,6 +298,7 @@ ACTIONS: dict[Callable[[World], None], float] = {
     World.delete: 0.4,
     World.pause: 1,
     World.restart: 0.2,
+    World.crash: 0.2,
     World.break_storage: 0.15,
     World.mend: 0.6,
     World.all_is_well: 0.7,
