@@ -44,32 +44,32 @@ def forget_cursor() -> None:
     """Where devices are is not written down."""
     write = inbox_sql.write_batch
 
-    def write_entries(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
-        write(cursor, entries, outgoing, acked, [])
+    def write_entries(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any, indexes: bool) -> None:
+        write(cursor, entries, outgoing, acked, [], indexes)
 
-    inbox_sql.write_batch = write_entries
+    inbox_sql.write_batch = write_entries  # type: ignore[assignment]
 
 
 def clean_too_much() -> None:
     """What one device has acknowledged goes from the inbox that it shares with the others."""
     write = inbox_sql.write_batch
 
-    def write_and_clean(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
-        write(cursor, entries, outgoing, acked, devices)
+    def write_and_clean(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any, indexes: bool) -> None:
+        write(cursor, entries, outgoing, acked, devices, indexes)
         for row in devices:
             cursor.execute("DELETE FROM inbox WHERE user = ? AND seq <= ?", (row.user, row.cursor))
 
-    inbox_sql.write_batch = write_and_clean
+    inbox_sql.write_batch = write_and_clean  # type: ignore[assignment]
 
 
 def forget_single() -> None:
     """What a device has acknowledged out of order is not written down."""
     write = inbox_sql.write_batch
 
-    def write_the_rest(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any) -> None:
-        write(cursor, entries, outgoing, [], devices)
+    def write_the_rest(cursor: Cursor, entries: Any, outgoing: Any, acked: Any, devices: Any, indexes: bool) -> None:
+        write(cursor, entries, outgoing, [], devices, indexes)
 
-    inbox_sql.write_batch = write_the_rest
+    inbox_sql.write_batch = write_the_rest  # type: ignore[assignment]
 
 
 def forget_late() -> None:
