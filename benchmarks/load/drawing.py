@@ -1,17 +1,16 @@
-"""Pictures of a result, as SVG: latency at rest, throughput, memory, growth."""
+"""Pictures of a result, as SVG: latency at rest, throughput, memory, growth. Points and bars are medians, and lines
+across them reach from the least to the most of all runs."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.load.numbers import Metrics
-from benchmarks.load.results import medians
 from benchmarks.load.trouble import BenchError
 
 OURS: Final = "simple_im"
@@ -23,6 +22,8 @@ _MARKS: Final = "osD^vPX"
 _SIZE: Final = (7.2, 4.2)
 _PERCENTILES: Final = ("p50", "p90", "p99", "max")
 _KB: Final = 1_024
+_BESIDE: Final = (0.94, 1, 1.06)
+"""By how much points of the same size are moved, so that each can be seen."""
 _STYLE: Final = {
     "svg.hashsalt": OURS,
     "font.size": 10,
@@ -37,6 +38,8 @@ _STYLE: Final = {
 }
 
 Report = Mapping[str, Any]
+Spread = tuple[float, float, float]
+"""The median, the least and the most of some runs."""
 
 
 class Peers:
@@ -60,16 +63,17 @@ class Peers:
         names = list(dict.fromkeys(str(report["target"]) for report in self._reports))
         return sorted(names, key=lambda name: name != OURS)
 
-    def value(self, target: str, workload: str, of: Callable[[Report], float]) -> float | None:
-        """The median of something; None where it was not measured."""
+    def spread(self, target: str, workload: str, of: Callable[[Report], float | None]) -> Spread | None:
+        """Of something; None where it was not measured."""
         found = [report for report in self._reports if (report["target"], report["name"]) == (target, workload)]
         quiet = [report for report in found if not report["noisy"]]
-        return statistics.median(of(report) for report in quiet or found) if found else None
+        values = [value for report in quiet or found if (value := of(report)) is not None]
+        return (statistics.median(values), min(values), max(values)) if values else None
 
 
 def draw(result: dict[str, Any], directory: Path, peers: Path | None = None) -> list[Path]:
-    """Draw what the result has; the files. simple_im's own numbers are those among the peers' reports where there are
-    such: only what was taken in turn is comparable. Raises `BenchError`."""
+    """Draw what the result has; the files. Where simple_im is among the peers' reports, pictures with peers in them
+    have nothing of the result: only what was taken in turn is comparable. Raises `BenchError`."""
     try:
         importlib.import_module("matplotlib").use("Agg")
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
@@ -88,17 +92,34 @@ def draw(result: dict[str, Any], directory: Path, peers: Path | None = None) -> 
     return made
 
 
+def _spreads(result: dict[str, Any], workload: str, case: str) -> dict[str, Spread]:
+    """Of every metric of a case; nothing where it was not measured."""
+    found = result["workloads"].get(workload, {}).get(case, {"median": {}})
+    return {name: (middle, found["min"][name], found["max"][name]) for name, middle in found["median"].items()}
+
+
+def _plot(axes: Any, places: Sequence[Any], spreads: Sequence[Spread], label: str, look: Mapping[str, str]) -> None:
+    """A line through the medians."""
+    middles = [middle for middle, _, _ in spreads]
+    axes.errorbar(places, middles, yerr=_errors(spreads), label=label, capsize=3, elinewidth=1, **look)
+
+
+def _errors(spreads: Sequence[Spread]) -> list[list[float]]:
+    """How far the runs reach below the medians, and above them."""
+    return [[middle - least for middle, least, _ in spreads], [most - middle for middle, _, most in spreads]]
+
+
 # Latency.
 
 
 def _latency(axes: Any, result: dict[str, Any], peers: Peers) -> bool:
-    series = _latency_series(result, peers)
-    for name, values in series.items():
-        axes.plot(_PERCENTILES, values, label=name, **_look(name, peers))
-    sync = medians(result, "latency", "at rest").get("fsync_p50_us")
+    series, sync = _latency_series(result, peers)
+    for name, spreads in series.items():
+        _plot(axes, _PERCENTILES, spreads, name, _look(name, peers))
     if sync:
-        axes.axhline(sync, color="#777777", linestyle="--", linewidth=1)
-        axes.annotate("one fsync (median)", (0, sync), xytext=(0, 3), textcoords="offset points", color="#555555")
+        axes.axhline(sync[0], color="#777777", linestyle="--", linewidth=1)
+        where = {"xycoords": ("axes fraction", "data"), "xytext": (0, -3), "textcoords": "offset points"}
+        axes.annotate("one fsync (median)", (1, sync[0]), ha="right", va="top", color="#555555", **where)
     axes.set_yscale("log")
     axes.set_ylabel("µs after sending")
     axes.set_title(f"Latency at rest: {result['sizes']['rate']} messages a second, {result['sizes']['pairs']} pairs")
@@ -108,30 +129,36 @@ def _latency(axes: Any, result: dict[str, Any], peers: Peers) -> bool:
     return bool(series)
 
 
-def _latency_series(result: dict[str, Any], peers: Peers) -> dict[str, list[float]]:
-    ours = medians(result, "latency", "at rest")
+def _latency_series(result: dict[str, Any], peers: Peers) -> tuple[dict[str, list[Spread]], Spread | None]:
+    """And how long an fsync took."""
+    ours = _spreads(result, "latency", "at rest")
     found = {
         f"{OURS}: delivered": _percentiles(ours, "delivery"),
-        f"{_RELAY}: delivered": _percentiles(medians(result, "floor", "at rest"), "delivery"),
+        f"{_RELAY}: delivered": _percentiles(_spreads(result, "floor", "at rest"), "delivery"),
         _ACK: _percentiles(ours, "ack"),
     }
-    for name in peers.names:
-        title = f"{name}: delivered"
-        found[title] = [
-            value
-            for percentile in _PERCENTILES
-            if (value := peers.value(name, "latency", partial(_latency_of, percentile))) is not None
-        ] or found.get(title, [])
-    return {name: values for name, values in found.items() if values}
+    sync = ours.get("fsync_p50_us")
+    if _reported(peers, OURS, "lat_us"):
+        found = {f"{OURS}: delivered": [], _ACK: _reported(peers, OURS, "ack_us")}
+        sync = peers.spread(OURS, "latency", partial(_latency_of, "fsync_us", "p50"))
+    found |= {f"{name}: delivered": spreads for name in peers.names if (spreads := _reported(peers, name, "lat_us"))}
+    return {name: spreads for name, spreads in found.items() if spreads}, sync
 
 
-def _percentiles(metrics: Metrics, what: str) -> list[float]:
+def _percentiles(metrics: Mapping[str, Spread], what: str) -> list[Spread]:
     names = [f"{what}_{percentile}_us" for percentile in _PERCENTILES]
     return [metrics[name] for name in names] if all(name in metrics for name in names) else []
 
 
-def _latency_of(percentile: str, report: Report) -> float:
-    return float(report["lat_us"][percentile])
+def _reported(peers: Peers, name: str, kind: str) -> list[Spread]:
+    """The same of a report; nothing where not all of them were measured."""
+    found = [peers.spread(name, "latency", partial(_latency_of, kind, percentile)) for percentile in _PERCENTILES]
+    return [spread for spread in found if spread] if all(found) else []
+
+
+def _latency_of(kind: str, percentile: str, report: Report) -> float | None:
+    found: float | None = report.get(kind, {}).get(percentile)
+    return found
 
 
 # Throughput.
@@ -141,34 +168,44 @@ def _throughput(axes: Any, result: dict[str, Any], peers: Peers) -> bool:
     windows = [int(window) for window in result["sizes"]["windows"]]
     bars = _throughput_bars(result, peers, windows)
     width = 0.8 / max(len(bars), 1)
-    for place, (name, values) in enumerate(bars.items()):
+    for place, (name, spreads) in enumerate(bars.items()):
         middle = (place - (len(bars) - 1) / 2) * width
-        places = [window + middle for window in range(len(windows))]
-        drawn = axes.bar(places, values, width * 0.94, label=name, color=_look(name, peers)["color"])
-        labels = [f"{value / 1_000:.1f}" if value else "" for value in values]
-        axes.bar_label(drawn, labels, padding=2, fontsize=8)
+        known = [(window + middle, spread) for window, spread in enumerate(spreads) if spread]
+        _bars(axes, known, width * 0.94, name, _look(name, peers)["color"])
     axes.set_xticks(range(len(windows)), [str(window) for window in windows])
     axes.set_xlabel("messages in flight for each pair")
-    axes.set_ylabel("messages a second")
-    axes.yaxis.set_major_formatter(_thousands)
+    axes.set_ylabel("thousand messages a second")
     axes.grid(visible=False, axis="x")
-    axes.margins(y=0.25)
-    axes.set_title(f"Throughput: {result['sizes']['pairs']} pairs, {result['sizes']['body']}-byte messages (thousands)")
+    axes.margins(y=0.15)
+    axes.set_title(f"Throughput: {result['sizes']['pairs']} pairs, {result['sizes']['body']}-byte messages")
     if bars:
         axes.legend()
     return bool(bars)
 
 
-def _throughput_bars(result: dict[str, Any], peers: Peers, windows: Sequence[int]) -> dict[str, list[float]]:
-    bars = {
-        OURS: [medians(result, "throughput", f"w{window}").get("messages_per_s", 0.0) for window in windows],
-        _RELAY: [medians(result, "floor", f"w{window}").get("messages_per_s", 0.0) for window in windows],
+def _bars(axes: Any, known: Sequence[tuple[float, Spread]], width: float, name: str, color: str) -> None:
+    """A server's, in thousands; the number stands above where its runs reach."""
+    places = [place for place, _ in known]
+    spreads = [(middle / 1_000, least / 1_000, most / 1_000) for _, (middle, least, most) in known]
+    middles = [middle for middle, _, _ in spreads]
+    style = {"capsize": 3, "error_kw": {"elinewidth": 1, "ecolor": "#333333"}}
+    drawn = axes.bar(places, middles, width, yerr=_errors(spreads), label=name, color=color, **style)
+    axes.bar_label(drawn, [f"{middle:.1f}" for middle in middles], padding=2, fontsize=8)
+
+
+def _throughput_bars(result: dict[str, Any], peers: Peers, windows: Sequence[int]) -> dict[str, list[Spread | None]]:
+    bars: dict[str, list[Spread | None]] = {
+        OURS: [_spreads(result, "throughput", f"w{window}").get("messages_per_s") for window in windows],
+        _RELAY: [_spreads(result, "floor", f"w{window}").get("messages_per_s") for window in windows],
     }
-    for name in peers.names:
-        values = [peers.value(name, f"w{window}", lambda report: report["msg_per_s"]) or 0.0 for window in windows]
-        if any(values):
-            bars[name] = values
-    return {name: values for name, values in bars.items() if any(values)}
+    reported = {
+        name: [peers.spread(name, f"w{window}", lambda report: report["msg_per_s"]) for window in windows]
+        for name in peers.names
+    }
+    if any(reported.get(OURS, [])):
+        bars = {}
+    bars |= {name: spreads for name, spreads in reported.items() if any(spreads)}
+    return {name: spreads for name, spreads in bars.items() if any(spreads)}
 
 
 # Memory.
@@ -176,45 +213,50 @@ def _throughput_bars(result: dict[str, Any], peers: Peers, windows: Sequence[int
 
 def _memory(axes: Any, result: dict[str, Any], peers: Peers) -> bool:
     series = {OURS: _our_memory(result)}
-    for name in peers.names:
-        series[name] = _peer_memory(peers, name) or series.get(name, [])
-    series = {name: points for name, points in series.items() if points}
-    for name, points in series.items():
-        connections, megabytes = zip(*points, strict=True)
-        each = (megabytes[-1] - megabytes[0]) * _KB / connections[-1]
-        axes.plot(connections, megabytes, label=f"{name}: {each:.1f} KiB each", **_look(name, peers))
+    series |= {name: steps for name in peers.names if (steps := _peer_memory(peers, name))}
+    series = {name: steps for name, steps in series.items() if steps}
+    for name, steps in series.items():
+        spreads = list(steps.values())
+        each = (spreads[-1][0] - spreads[0][0]) * _KB / list(steps)[-1]
+        _plot(axes, list(steps), spreads, f"{name}: {each:.1f} KiB each", _look(name, peers))
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(_thousands)
+    axes.yaxis.set_major_formatter(_thousands)
     axes.set_xlabel("idle connections, signed in")
     axes.set_ylabel("resident memory of the server, MiB")
-    axes.set_title("Memory")
+    axes.set_title("Memory of idle TLS connections")
     if series:
         axes.legend()
     return bool(series)
 
 
-def _our_memory(result: dict[str, Any]) -> list[tuple[int, float]]:
-    metrics = medians(result, "idle", "memory")
+def _our_memory(result: dict[str, Any]) -> dict[int, Spread]:
+    """MiB by connections."""
+    metrics = _spreads(result, "idle", "memory")
     steps = [(0, "rss_none_kb"), *((int(step), f"rss_{step}_kb") for step in result["sizes"]["idle"])]
-    return [(step, metrics[name] / _KB) for step, name in steps if name in metrics]
+    return {step: _in_mib(metrics[name]) for step, name in steps if name in metrics}
 
 
-def _peer_memory(peers: Peers, name: str) -> list[tuple[int, float]]:
-    return list(_peer_steps(peers, name))
+def _peer_memory(peers: Peers, name: str) -> dict[int, Spread]:
+    """The same; as many steps as reports have in the middle."""
+    count = peers.spread(name, "idle", lambda report: len(report["steps"]))
+    found = {}
+    for place in range(int(count[0]) if count else 0):
+        connections = peers.spread(name, "idle", partial(_step_of, place, "conns"))
+        kb = peers.spread(name, "idle", partial(_step_of, place, "rss_kb"))
+        if connections and kb:
+            found[int(connections[0])] = _in_mib(kb)
+    return found
 
 
-def _peer_steps(peers: Peers, name: str) -> Iterator[tuple[int, float]]:
-    count = peers.value(name, "idle", lambda report: len(report["steps"]))
-    for place in range(int(count or 0)):
-        connections = peers.value(name, "idle", partial(_step_of, place, "conns"))
-        kb = peers.value(name, "idle", partial(_step_of, place, "rss_kb"))
-        if connections is not None and kb is not None:
-            yield int(connections), kb / _KB
+def _in_mib(kb: Spread) -> Spread:
+    middle, least, most = kb
+    return middle / _KB, least / _KB, most / _KB
 
 
-def _step_of(place: int, key: str, report: Report) -> float:
-    return float(report["steps"][place][key])
+def _step_of(place: int, key: str, report: Report) -> float | None:
+    return float(report["steps"][place][key]) if place < len(report["steps"]) else None
 
 
 # Growth.
@@ -223,21 +265,23 @@ def _step_of(place: int, key: str, report: Report) -> float:
 def _growth(axes: Any, result: dict[str, Any], _peers: Peers) -> bool:
     found = False
     for place, (key, title) in enumerate((("users", "users"), ("stored", "entries"), ("devices", "devices"))):
-        sizes = [int(size) for size in result["sizes"][key]]
-        costs = [medians(result, "growth", f"{size:,} {title}").get("server_us_per_message") for size in sizes]
-        known = [(size, cost) for size, cost in zip(sizes, costs, strict=True) if cost]
+        costs = {
+            int(size): _spreads(result, "growth", f"{size:,} {title}").get("server_us_per_message")
+            for size in result["sizes"][key]
+        }
+        known = {size * _BESIDE[place]: cost for size, cost in costs.items() if cost and cost[0]}
         if known:
-            first = known[0][1]
-            relative = [cost / first for _, cost in known]
-            label = f"{title} (from {first:.0f} µs a message)"
-            axes.plot([size for size, _ in known], relative, label=label, **_looks(place))
+            first = next(iter(known.values()))[0]
+            relative = [(middle / first, least / first, most / first) for middle, least, most in known.values()]
+            _plot(axes, list(known), relative, f"{title} (1.0 is {first:.1f} µs)", _looks(place))
             found = True
     axes.axhline(1.1, color="#777777", linestyle="--", linewidth=1)
-    axes.annotate("10 % more", (1, 1.1), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#555555")
+    where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+    axes.annotate("10 % more", (0.93, 1.1), color="#555555", **where)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("how many there are")
-    axes.set_ylabel("CPU time of a message, relative to the first")
+    axes.set_ylabel("CPU time of a message; 1.0: with the fewest")
     axes.set_title("Growth: what a message costs the server as there is more of everything")
     _decimal(axes.xaxis)
     if found:
